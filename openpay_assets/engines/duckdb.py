@@ -1,0 +1,223 @@
+"""The DuckDB engine: in this process, streaming, memory bounded, spilling to disk."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import ibis
+
+from openpay_assets.cms.csv import parse_error, read_csv_sql, sql_name, sql_text
+from openpay_assets.contracts.model import Column, Table
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    from ibis.backends.duckdb import Backend
+
+ROW_GROUP = 122_880
+"""DuckDB's row group. Flushing a split write at this size keeps its memory flat."""
+
+
+@dataclass(frozen=True)
+class RawRows:
+    """A CMS file as text, and what a scan of its own counted.
+
+    ``cents`` adds up each money column; a value that is not an exact amount counts as zero.
+    """
+
+    table: ir.Table
+    rows: int
+    cents: dict[str, int]
+
+
+class DuckDBEngine:
+    """Runs Ibis expressions on DuckDB and writes Parquet."""
+
+    name = "duckdb"
+
+    def __init__(self, *, memory_limit: str, threads: int, scratch: Path) -> None:
+        self._config: dict[str, Any] = {
+            "memory_limit": memory_limit,
+            "threads": threads,
+            "temp_directory": str(scratch / "spill"),
+            "preserve_insertion_order": False,
+        }
+        self._scratch = scratch
+        self._backend: Backend | None = None
+
+    @property
+    def backend(self) -> Backend:
+        """The Ibis backend, connected on first use."""
+        if self._backend is None:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+            self._backend = ibis.duckdb.connect(**self._config)
+            self._backend.raw_sql(f"SET partitioned_write_flush_threshold = {ROW_GROUP}")
+        return self._backend
+
+    def close(self) -> None:
+        """Disconnect and remove what spilled."""
+        if self._backend is not None:
+            self._backend.disconnect()
+            self._backend = None
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    @contextmanager
+    def read_raw(
+        self, path: Path, header: Sequence[str], record_id: str, money: Sequence[str]
+    ) -> Iterator[RawRows]:
+        """Read a CMS file as text with ``source_row`` and ``record_id_copies``.
+
+        Numbering rows in a wide scan would keep DuckDB on one thread and double its time, so a
+        narrow ordered scan numbers the record ids and the wide one joins them. The narrow scan
+        also counts the records and adds up the money, on its own and before any rule, which is
+        what conservation is proven against. Record ids that repeat or are missing cannot be
+        joined; a file that has any is numbered in the wide scan.
+        Raises ``StrictParseError`` on a file that is not well-formed.
+        """
+        csv = read_csv_sql(path, header)
+        narrow = self._scratch / "numbers.parquet"
+        numbers = (
+            f"(SELECT file_row_number + 1 AS source_row, record_id "
+            f"FROM read_parquet({sql_text(str(narrow))}, file_row_number = true))"
+        )
+        connection = self.backend.con
+        try:
+            with explained(path, header):
+                self._number(csv, narrow, record_id, money)
+                rows, cents = self._measure(narrow, money)
+                repeated = (
+                    f"(SELECT record_id, count(*) AS n FROM {sql_text(str(narrow))} "
+                    f"GROUP BY record_id HAVING n > 1 OR record_id IS NULL)"
+                )
+                key = sql_name(record_id)
+                is_unique = connection.execute(f"FROM {repeated} LIMIT 1").fetchone() is None
+                wide = (
+                    f"SELECT c.*, n.source_row, 1::BIGINT AS record_id_copies "
+                    f"FROM {csv} c JOIN {numbers} n ON c.{key} = n.record_id"
+                    if is_unique
+                    else f"SELECT c.*, coalesce(r.n, 1) AS record_id_copies FROM "
+                    f"(SELECT *, row_number() OVER () AS source_row FROM {csv}) c "
+                    f"LEFT JOIN {repeated} r ON c.{key} = r.record_id"
+                )
+                connection.execute(f"CREATE OR REPLACE TEMP VIEW raw_rows AS {wide}")
+                # DuckDB cannot estimate a CSV and would build the hash table on the wide side.
+                connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+                yield RawRows(
+                    self.backend.table("raw_rows", database=("temp", "main")), rows, cents
+                )
+        finally:
+            connection.execute("SET disabled_optimizers = ''")
+            connection.execute("DROP VIEW IF EXISTS raw_rows")
+            narrow.unlink(missing_ok=True)
+
+    def _number(self, csv: str, narrow: Path, record_id: str, money: Sequence[str]) -> None:
+        """Write record id and money of every record in file order, so that position is number."""
+        columns = ", ".join(
+            [f"{sql_name(record_id)} AS record_id", *(f"{sql_name(c)}" for c in money)]
+        )
+        connection = self.backend.con
+        connection.execute("SET preserve_insertion_order = true")
+        connection.execute(
+            f"COPY (SELECT {columns} FROM {csv}) TO {sql_text(str(narrow))} (FORMAT parquet)"
+        )
+        connection.execute("SET preserve_insertion_order = false")
+
+    def _measure(self, narrow: Path, money: Sequence[str]) -> tuple[int, dict[str, int]]:
+        sums = ", ".join(
+            f"coalesce(sum(CASE WHEN regexp_matches({sql_name(c)}, '^[0-9]{{1,16}}([.][0-9]{{1,2}})?\\z') "
+            f"THEN TRY_CAST({sql_name(c)} AS DECIMAL(18, 2)) END), 0) * 100"
+            for c in money
+        )
+        row = self.backend.con.execute(
+            f"SELECT count(*), {sums} FROM {sql_text(str(narrow))}"
+        ).fetchone()
+        if row is None:
+            raise RuntimeError("counting the records returned nothing")
+        return int(row[0]), {c: int(v) for c, v in zip(money, row[1:], strict=True)}
+
+    def read_parquet(self, files: Sequence[Path | str], table: Table) -> ir.Table:
+        """Bind a table of the lake to its files; without files it is empty, with its columns."""
+        if not files:
+            return self.backend.sql(
+                "SELECT "
+                + ", ".join(f"NULL::{_sql_type(c)} AS {sql_name(c.name)}" for c in table.columns)
+                + " WHERE false"
+            )
+        listed = ", ".join(sql_text(str(f)) for f in files)
+        return self.backend.sql(f"SELECT * FROM read_parquet([{listed}], hive_partitioning=false)")
+
+    def write(self, expression: ir.Table, folder: Path, table: Table) -> list[Path]:
+        """Run an expression and stream it to one Parquet file in a folder; no file for no rows."""
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / "part-0.parquet"
+        count = self._copy(expression, target, table, ())
+        if count == 0:
+            target.unlink(missing_ok=True)
+            return []
+        return [target]
+
+    def write_split(
+        self, expression: ir.Table, folder: Path, table: Table, by: str
+    ) -> tuple[list[Path], list[Path]]:
+        """Write in one pass the rows where a boolean column is false, and those where it is true."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._copy(expression, folder, table, (by,))
+        return _gather(folder, by, "false"), _gather(folder, by, "true")
+
+    def to_rows(self, expression: ir.Table) -> list[dict[str, Any]]:
+        """Run an expression whose result is small and return its rows."""
+        # Straight from DuckDB: Ibis would import pandas to convert a handful of rows.
+        cursor = self.backend.con.execute(str(self.backend.compile(expression)))
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def _copy(
+        self, expression: ir.Table, target: Path, table: Table, split_by: tuple[str, ...]
+    ) -> int:
+        """Copy to Parquet in the types of the contract: DuckDB narrows literals on its own."""
+        columns = ", ".join(
+            [f"{sql_name(c.name)}::{_sql_type(c)} AS {sql_name(c.name)}" for c in table.columns]
+            + [sql_name(name) for name in split_by]
+        )
+        # Level 1 takes an eighth less time than the default and makes files no larger.
+        options = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1"
+        if split_by:
+            options += f", PARTITION_BY ({', '.join(sql_name(x) for x in split_by)})"
+        row = self.backend.con.execute(
+            f"COPY (SELECT {columns} FROM ({self.backend.compile(expression)})) "
+            f"TO {sql_text(str(target))} ({options})"
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+
+def _gather(folder: Path, by: str, side: str) -> list[Path]:
+    """Name the files of one side plainly: paths with equals signs look like partitions."""
+    target = folder if side == "false" else folder / by
+    target.mkdir(exist_ok=True)
+    written = sorted((folder / f"{by}={side}").glob("*.parquet"))
+    moved = [path.rename(target / f"part-{n}.parquet") for n, path in enumerate(written)]
+    shutil.rmtree(folder / f"{by}={side}", ignore_errors=True)
+    return moved
+
+
+@contextmanager
+def explained(path: Path, header: Sequence[str]) -> Iterator[None]:
+    """Turn a DuckDB CSV error into a ``StrictParseError`` about the file."""
+    try:
+        yield
+    except duckdb.InvalidInputException as error:
+        if re.search(r"CSV Error|nvalid unicode", str(error)):
+            raise parse_error(error, path, header) from error
+        raise
+
+
+def _sql_type(column: Column) -> str:
+    from ibis.backends.sql.datatypes import DuckDBType
+
+    return str(DuckDBType.to_string(column.type.to_ibis()))

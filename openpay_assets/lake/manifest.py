@@ -1,0 +1,49 @@
+"""Run manifests: what one run of a partition read, wrote and found, kept on failure too.
+
+``metadata/runs/run_id=<id>/manifest.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Manifest:
+    """One run. ``assets`` holds rows in and out and seconds, ``checks`` the outcome of each."""
+
+    run_id: str
+    partition: str
+    status: str = "started"
+    release: str | None = None
+    code_version: str = ""
+    started_at: str = ""
+    ended_at: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    assets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    checks: list[dict[str, Any]] = field(default_factory=list)
+    error: str | None = None
+
+
+def manifest_path(root: Path, run_id: str) -> Path:
+    """Return where the manifest of a run lies."""
+    return root / "metadata" / "runs" / f"run_id={run_id}" / "manifest.json"
+
+
+def write_manifest(root: Path, manifest: Manifest) -> Path:
+    """Write a manifest whole or not at all; return its path."""
+    path = manifest_path(root, manifest.run_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(vars(manifest), indent=2, default=str) + "\n", encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def read_manifest(root: Path, run_id: str) -> Manifest:
+    """Read a manifest back; ``FileNotFoundError`` when the run left none."""
+    return Manifest(**json.loads(manifest_path(root, run_id).read_text(encoding="utf-8")))

@@ -1,0 +1,270 @@
+"""Iceberg tables of the lake: engines write Parquet files, the lake commits them.
+
+One transaction replaces a partition: it deletes the old files and adds the new ones, so a
+reader sees all of a partition or none of it, and a failed run nothing. What the files came from
+stands in the snapshot summary.
+https://py.iceberg.apache.org/api/
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openpay_assets.contracts.model import Dataset, Table
+from openpay_assets.contracts.registry import all_tables
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.expressions import BooleanExpression
+    from pyiceberg.table import Table as IcebergTable
+
+RELEASE, RUN_ID, ROWS = "openpay.release", "openpay.run_id", "openpay.rows"
+PARTITION, LAYOUT = "openpay.partition", "openpay.layout"
+COMMITTED_AT = "openpay.committed_at"
+PARTITION_COLUMNS = ("dataset", "program_year")
+COMMIT_ATTEMPTS = 30
+
+
+@dataclass(frozen=True, order=True)
+class Partition:
+    """A dataset and a program year, written ``general|2023``."""
+
+    dataset: Dataset
+    program_year: int
+
+    def __str__(self) -> str:
+        return f"{self.dataset}|{self.program_year}"
+
+    @classmethod
+    def parse(cls, key: str) -> Partition:
+        """Read ``general|2023``; ``ValueError`` on anything else."""
+        dataset, _, year = key.partition("|")
+        return cls(Dataset(dataset), int(year))
+
+
+@dataclass(frozen=True)
+class Written:
+    """Parquet files that an engine wrote and nothing can see yet."""
+
+    table: str
+    partition: Partition
+    files: tuple[Path, ...]
+    release: date
+    run_id: str
+    layout: str = ""
+
+
+@dataclass(frozen=True)
+class CommittedPartition:
+    """What the current snapshot of a table says of one partition."""
+
+    release: str
+    run_id: str
+    rows: int
+    committed_at: str
+    layout: str
+
+
+class LakeTables:
+    """The Iceberg tables under one lake folder, in a SQLite catalog."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The catalog, created on first use."""
+        from pyiceberg.catalog.sql import SqlCatalog
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        return SqlCatalog(
+            "openpay",
+            uri=f"sqlite:///{self.root / 'catalog.db'}?timeout=60",
+            warehouse=uri(self.root),
+        )
+
+    def folder(self, table: str) -> Path:
+        """Return the folder of a table: ``<lake>/<zone>/<name>``."""
+        return self.root.joinpath(*table.split("."))
+
+    def new_folder(self, table: str, partition: Partition, run_id: str) -> Path:
+        """Return a folder nobody writes to yet, for the files of one run of one partition."""
+        where = f"dataset={partition.dataset}/program_year={partition.program_year}"
+        return self.folder(table) / "data" / where / f"{run_id}-{uuid.uuid4().hex[:8]}"
+
+    def commit(
+        self, written: Written, schema: Table, *, rows: int, whole_table: bool = False
+    ) -> None:
+        """Replace a partition (or the whole table) by the written files, in one transaction.
+
+        Retried when another run committed to the table meanwhile.
+        """
+        from pyiceberg.exceptions import CommitFailedException
+        from sqlalchemy.exc import OperationalError
+        from tenacity import (
+            Retrying,
+            retry_if_exception_type,
+            stop_after_attempt,
+            wait_random_exponential,
+        )
+
+        retrying = Retrying(
+            retry=retry_if_exception_type((CommitFailedException, OperationalError)),
+            wait=wait_random_exponential(multiplier=0.05, max=2),
+            stop=stop_after_attempt(COMMIT_ATTEMPTS),
+            reraise=True,
+        )
+        for attempt in retrying:
+            with attempt:
+                self._commit_once(written, schema, rows, whole_table)
+
+    def _commit_once(self, written: Written, schema: Table, rows: int, whole_table: bool) -> None:
+        table = self._load_or_create(written.table, schema)
+        state = {
+            RELEASE: str(written.release),
+            RUN_ID: written.run_id,
+            ROWS: str(rows),
+            PARTITION: str(written.partition),
+            LAYOUT: written.layout,
+            COMMITTED_AT: datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        where = _filter(None, None) if whole_table else _partition_filter(written.partition)
+        has_old = table.current_snapshot() is not None and any(table.scan(where).plan_files())
+        with table.transaction() as transaction:
+            if has_old:
+                transaction.delete(where, snapshot_properties=state)
+            if written.files:
+                transaction.add_files(
+                    [uri(path) for path in written.files],
+                    snapshot_properties=state,
+                    check_duplicate_files=False,
+                )
+            # A partition without rows leaves no snapshot, so its state is a property as well.
+            transaction.set_properties({f"{PARTITION}.{written.partition}": json.dumps(state)})
+
+    def _load_or_create(self, name: str, schema: Table) -> IcebergTable:
+        """Load a table; the first commit creates it, partitioned, as one act.
+
+        Another run may do the same at the same time: whoever is second takes what is there.
+        """
+        from pyiceberg.exceptions import (
+            NamespaceAlreadyExistsError,
+            NoSuchTableError,
+            TableAlreadyExistsError,
+        )
+        from pyiceberg.table import TableProperties
+        from pyiceberg.transforms import IdentityTransform
+        from sqlalchemy.exc import IntegrityError
+
+        try:
+            return self.catalog.load_table(name)
+        except NoSuchTableError:
+            pass
+        # IntegrityError is how the SQL catalog loses that race.
+        with suppress(NamespaceAlreadyExistsError, IntegrityError):
+            self.catalog.create_namespace(name.split(".")[0])
+        with (
+            suppress(TableAlreadyExistsError),
+            self.catalog.create_table_transaction(
+                name,
+                schema.to_arrow(),
+                location=uri(self.folder(name)),
+                # PyIceberg would append again to what another run just put there: two runs of one
+                # partition would both stay. ``commit`` starts over instead.
+                properties={TableProperties.COMMIT_NUM_RETRIES: "0"},
+            ) as creation,
+        ):
+            if set(PARTITION_COLUMNS) <= set(schema.column_names):
+                with creation.update_spec() as spec:
+                    for column in PARTITION_COLUMNS:
+                        spec.add_field(column, IdentityTransform(), column)
+        return self.catalog.load_table(name)
+
+    def exists(self, name: str) -> bool:
+        """Whether a table has been created."""
+        return bool(self.catalog.table_exists(name))
+
+    def names(self, zone: str) -> list[str]:
+        """Return the tables of a zone, sorted."""
+        if (zone,) not in self.catalog.list_namespaces():
+            return []
+        return sorted(".".join(x) for x in self.catalog.list_tables(zone))
+
+    def files(
+        self,
+        name: str,
+        *,
+        dataset: Dataset | None = None,
+        program_year: int | None = None,
+    ) -> list[Path]:
+        """Return the current files of a table, of one dataset or partition when asked."""
+        if not self.exists(name):
+            return []
+        scan = self.catalog.load_table(name).scan(row_filter=_filter(dataset, program_year))
+        return sorted(_local(task.file.file_path) for task in scan.plan_files())
+
+    def partitions(self, name: str) -> dict[Partition, CommittedPartition]:
+        """Return what is committed, by partition."""
+        if not self.exists(name):
+            return {}
+        states = [
+            json.loads(value)
+            for key, value in self.catalog.load_table(name).properties.items()
+            if key.startswith(f"{PARTITION}.")
+        ]
+        return {
+            Partition.parse(state[PARTITION]): CommittedPartition(
+                release=state[RELEASE],
+                run_id=state[RUN_ID],
+                rows=int(state[ROWS]),
+                committed_at=state[COMMITTED_AT],
+                layout=state[LAYOUT],
+            )
+            for state in states
+        }
+
+
+def _filter(dataset: Dataset | None, program_year: int | None) -> BooleanExpression:
+    from pyiceberg.expressions import AlwaysTrue, And, EqualTo
+
+    terms: list[Any] = []
+    if dataset is not None:
+        terms.append(EqualTo("dataset", value=str(dataset)))  # type: ignore[misc]
+    if program_year is not None:
+        terms.append(EqualTo("program_year", value=program_year))  # type: ignore[misc]
+    if not terms:
+        return AlwaysTrue()
+    return And(*terms) if len(terms) > 1 else terms[0]
+
+
+def _partition_filter(partition: Partition) -> BooleanExpression:
+    return _filter(partition.dataset, partition.program_year)
+
+
+def uri(path: Path) -> str:
+    """Return a path as PyIceberg writes it: with its scheme and without any escaping."""
+    return f"file://{path}"
+
+
+def _local(location: str) -> Path:
+    return Path(location.removeprefix("file://"))
+
+
+def schemas() -> dict[str, Table]:
+    """Return every table that contracts describe, by name."""
+    return {table.name: table for table in all_tables()}
+
+
+def total_rows(files: Sequence[Path]) -> int:
+    """Add up the rows of Parquet files from their footers."""
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(path).num_rows for path in files)

@@ -1,0 +1,118 @@
+"""The warehouse: DuckDB views over the lake's current files, by table name.
+
+dbt builds the marts on it and ``openpay query`` reads it. It holds no rows, so it is made anew
+each time and is never out of date.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openpay_assets.cms.csv import sql_name, sql_text
+from openpay_assets.contracts.model import Table
+from openpay_assets.contracts.registry import all_tables
+from openpay_assets.lake.tables import LakeTables
+
+if TYPE_CHECKING:
+    import duckdb
+
+NAME = "warehouse"
+"""Name of the database; the compiled SQL of view models refers to it."""
+
+
+def create_views(
+    connection: duckdb.DuckDBPyConnection, tables: LakeTables, zones: tuple[str, ...]
+) -> None:
+    """Create a view for every contracted table of the zones; empty where nothing is committed."""
+    for table in all_tables():
+        if table.zone in zones:
+            _create_view(connection, tables, table)
+
+
+def _create_view(connection: duckdb.DuckDBPyConnection, tables: LakeTables, table: Table) -> None:
+    files = tables.files(table.name)
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {sql_name(table.zone)}")
+    zone, name = table.name.split(".")
+    source = _scan(files) if files else _nothing(table)
+    connection.execute(f"CREATE OR REPLACE VIEW {sql_name(zone)}.{sql_name(name)} AS {source}")
+
+
+def create_mart_views(connection: duckdb.DuckDBPyConnection, tables: LakeTables) -> None:
+    """Create a view for every committed mart, and the view models of dbt over them."""
+    connection.execute("CREATE SCHEMA IF NOT EXISTS marts")
+    for name in tables.names("marts"):
+        if files := tables.files(name):
+            mart = sql_name(name.split(".")[1])
+            connection.execute(f"CREATE OR REPLACE VIEW marts.{mart} AS {_scan(files)}")
+    for name, sql in read_view_models(tables.root).items():
+        connection.execute(f"CREATE OR REPLACE VIEW marts.{sql_name(name)} AS {sql}")
+
+
+def _scan(files: list[Path]) -> str:
+    listed = ", ".join(sql_text(str(path)) for path in files)
+    return f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
+
+
+def _nothing(table: Table) -> str:
+    from ibis.backends.sql.datatypes import DuckDBType
+
+    columns = ", ".join(
+        f"NULL::{DuckDBType.to_string(c.type.to_ibis())} AS {sql_name(c.name)}"
+        for c in table.columns
+    )
+    return f"SELECT {columns} WHERE false"
+
+
+def _view_models_path(root: Path) -> Path:
+    return root / "metadata" / "marts" / "views.json"
+
+
+def write_view_models(root: Path, views: Mapping[str, str]) -> None:
+    """Keep the compiled SQL of dbt's view models beside the marts they read."""
+    path = _view_models_path(root)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(dict(views), indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_view_models(root: Path) -> dict[str, str]:
+    """Return the compiled SQL of the view models, by name; none before the first marts."""
+    path = _view_models_path(root)
+    if not path.exists():
+        return {}
+    views: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return views
+
+
+@contextmanager
+def marts_lock(root: Path) -> Iterator[None]:
+    """Let one run at a time build marts on this lake: cross-year models read all partitions.
+
+    The lock is the operating system's, so a killed run leaves none behind.
+    """
+    from filelock import FileLock
+
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".marts.lock"):
+        yield
+
+
+@contextmanager
+def marts_workspace(tables: LakeTables, scratch: Path) -> Iterator[Path]:
+    """Make a scratch warehouse with views of the curated zone; return its folder."""
+    import duckdb
+
+    scratch.mkdir(parents=True)
+    (scratch / "marts").mkdir()
+    try:
+        with duckdb.connect(str(scratch / f"{NAME}.duckdb")) as connection:
+            create_views(connection, tables, ("curated",))
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

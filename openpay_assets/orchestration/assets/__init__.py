@@ -1,0 +1,1 @@
+"""Assets, one module a zone; each is a sentence, the work is a function below."""

@@ -1,0 +1,159 @@
+"""The raw zone as an asset: one CMS file per partition, landed byte for byte."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+
+from openpay_assets.cms.csv import StrictParseError, read_header
+from openpay_assets.cms.names import parse_name
+from openpay_assets.cms.source import Release, find_release
+from openpay_assets.contracts.registry import UnknownLayoutError, layout_of, match_header
+from openpay_assets.lake.raw import RawFile
+from openpay_assets.orchestration import checks
+from openpay_assets.orchestration.checks import RAW_CHECKS, Outcome
+from openpay_assets.orchestration.partitions import DATASET_YEARS, partition_of
+from openpay_assets.orchestration.resources import CmsResource, LakeResource
+
+RAW_FILES = dg.AssetKey("raw_files")
+
+
+class RawFilesConfig(dg.Config):
+    """Which release to land: a day such as 2023-06-30, or the newest when empty."""
+
+    release: str | None = None
+
+
+class RawFileIOManager(dg.ConfigurableIOManager):
+    """Remembers which landed file a partition was last run from, in the metadata zone."""
+
+    root: str
+
+    def _path(self, key: str) -> Path:
+        return Path(self.root) / "metadata" / "raw_files" / f"{key.replace('|', '-')}.json"
+
+    def handle_output(self, context: dg.OutputContext, obj: RawFile) -> None:
+        """Write the description of the file, whole or not at all."""
+        path = self._path(context.asset_partition_key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{context.run_id}.partial")
+        partial.write_text(json.dumps(asdict(obj), indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+    def load_input(self, context: dg.InputContext) -> RawFile:
+        """Read it back; fails with what to materialize when it was never landed."""
+        path = self._path(context.asset_partition_key)
+        if not path.exists():
+            raise dg.Failure(
+                f"No raw file of {context.asset_partition_key} is landed. Materialize raw_files first.",
+                allow_retries=False,
+            )
+        return RawFile(**json.loads(path.read_text(encoding="utf-8")))
+
+
+@dg.asset(
+    key=RAW_FILES,
+    partitions_def=DATASET_YEARS,
+    io_manager_key="raw_io",
+    group_name="raw",
+    kinds={"csv"},
+    check_specs=checks.specs(RAW_FILES, RAW_CHECKS),
+)
+def raw_files(
+    context: dg.AssetExecutionContext,
+    config: RawFilesConfig,
+    cms: CmsResource,
+    lake_zone: LakeResource,
+) -> Iterator[dg.Output[RawFile] | dg.AssetCheckResult]:
+    """A CMS file as published: landed once, never edited, with its size and sha256."""
+    partition = partition_of(context.partition_key)
+    wanted = date.fromisoformat(config.release) if config.release else None
+    source = cms.source()
+    release = find_release(source, partition.dataset, partition.program_year, wanted)
+    zone = lake_zone.raw()
+    file = zone.land(source.open_path(release), partition, release.file.release, release.file.name)
+    layout, outcomes = judge(file, release, allow_new_columns=cms.allow_new_columns)
+    zone.audit(file, context.run.run_id, layout)
+    for check in RAW_CHECKS:
+        yield checks.result(RAW_FILES, check, outcomes[check.name])
+    if error := checks.blocked(RAW_CHECKS, outcomes):
+        raise error
+    yield dg.Output(
+        file,
+        metadata={
+            "release": file.release,
+            "path": dg.MetadataValue.path(file.path),
+            "bytes": file.size,
+            "sha256": file.sha256,
+            "layout": layout or "unknown",
+            "already_landed": not file.landed,
+        },
+    )
+
+
+def judge(
+    file: RawFile, release: Release, *, allow_new_columns: bool
+) -> tuple[str | None, dict[str, Outcome]]:
+    """Return the layout of a landed file and the outcome of every raw check."""
+    name = parse_name(file.name)
+    agrees = name is not None and (name.dataset, name.program_year, name.release) == (
+        file.partition.dataset,
+        file.partition.program_year,
+        file.release_date,
+    )
+    outcomes = [
+        Outcome(
+            "bytes_complete",
+            file.size == release.size,
+            f"{file.name}: {file.size:,} bytes landed, {release.size:,} published, sha256 {file.sha256}.",
+            {"bytes": file.size, "published_bytes": release.size, "sha256": file.sha256},
+        ),
+        Outcome(
+            "stamps_agree",
+            agrees,
+            f"{file.name} for {file.dataset} {file.program_year}, release {file.release}.",
+        ),
+    ]
+    layout, header = _judge_header(file, allow_new_columns)
+    in_era = _judge_era(file, layout)
+    return layout, {x.name: x for x in (*outcomes, header, in_era)}
+
+
+def _judge_header(file: RawFile, allow_new_columns: bool) -> tuple[str | None, Outcome]:
+    try:
+        columns = read_header(Path(file.path))
+        match = match_header(
+            file.partition.dataset, columns, file.name, allow_new_columns=allow_new_columns
+        )
+    except (StrictParseError, UnknownLayoutError) as error:
+        return None, Outcome("header_known", False, str(error), {"file": file.path})
+    new = ", ".join(match.new_columns)
+    drift = f" New columns, landed in raw only: {new}." if new else ""
+    return match.layout.name, Outcome(
+        "header_known",
+        True,
+        f"{len(columns)} columns, layout {match.layout.name}.{drift}",
+        {
+            "layout": match.layout.name,
+            "columns": len(columns),
+            "new_columns": list(match.new_columns),
+            "inferred": match.layout.inferred,
+            "evidence": match.layout.evidence,
+        },
+    )
+
+
+def _judge_era(file: RawFile, layout: str | None) -> Outcome:
+    try:
+        expected = layout_of(file.partition.dataset, file.program_year, file.release).name
+    except UnknownLayoutError as error:
+        return Outcome("layout_in_era", False, str(error))
+    return Outcome(
+        "layout_in_era",
+        layout == expected,
+        f"CMS published {file.dataset} {file.program_year} at {file.release} in layout {expected}; "
+        f"this file is in {layout or 'an unknown one'}.",
+    )

@@ -1,0 +1,208 @@
+"""Running partitions outside the UI: the same job, instance and checks.
+
+A run is executed in this process with the Dagster instance of the lake, so the UI shows it like
+any other. Its manifest is written whether it succeeds, fails or raises.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from filelock import FileLock
+
+import openpay_assets
+from openpay_assets.lake.manifest import Manifest, write_manifest
+from openpay_assets.lake.tables import Partition
+from openpay_assets.settings import PROJECT_ROOT, Settings
+
+if TYPE_CHECKING:
+    from datetime import date
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """One evaluated check of a run."""
+
+    asset: str
+    name: str
+    passed: bool
+    blocking: bool
+    summary: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did: rows and dollars, checks, and the error that stopped it."""
+
+    run_id: str
+    partition: Partition
+    success: bool
+    release: str | None
+    assets: dict[str, dict[str, Any]]
+    checks: tuple[CheckReport, ...]
+    error: str | None
+    manifest: Path
+
+    @property
+    def failed_checks(self) -> list[CheckReport]:
+        """Checks that failed, blocking ones first."""
+        return sorted((c for c in self.checks if not c.passed), key=lambda c: not c.blocking)
+
+
+def instance_of(settings: Settings) -> dg.DagsterInstance:
+    """Return the Dagster instance of a lake, creating its folder and configuration if needed."""
+    home = settings.dagster_home
+    home.mkdir(parents=True, exist_ok=True)
+    config = home / "dagster.yaml"
+    if not config.exists() and (PROJECT_ROOT / "dagster.yaml").exists():
+        shutil.copyfile(PROJECT_ROOT / "dagster.yaml", config)
+    os.environ["DAGSTER_HOME"] = str(home)
+    # Several first runs at once would create the same databases, and all but one would fail.
+    with FileLock(home / ".instance.lock"):
+        instance = dg.DagsterInstance.get()
+        instance.all_asset_keys()
+    return instance
+
+
+def run_partition(
+    settings: Settings,
+    partition: Partition,
+    release: date | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> RunReport:
+    """Run one partition through every zone and return what happened.
+
+    ``on_step`` is called with the key of each step as it ends.
+    """
+    from openpay_assets.definitions import build_definitions
+    from openpay_assets.orchestration.jobs import PARTITION_JOB
+
+    job = build_definitions(settings).resolve_job_def(PARTITION_JOB)
+    config: dict[str, Any] = dict(QUIET)
+    if release is not None:
+        config["ops"] = {"raw_files": {"config": {"release": str(release)}}}
+    run_id = str(uuid.uuid4())
+    manifest = Manifest(
+        run_id=run_id,
+        partition=str(partition),
+        code_version=openpay_assets.__version__,
+        started_at=datetime.now(UTC).isoformat(),
+        settings=settings.model_dump(mode="json"),
+    )
+    with instance_of(settings) as instance, _Watched(instance, run_id, on_step):
+        root = Path(settings.lake)
+        # dbt prints every model and test; the run keeps that beside its manifest.
+        log = write_manifest(root, manifest).with_name("stdout.log")
+        with log.open("w", encoding="utf-8") as stdout, redirect_stdout(stdout):
+            result = job.execute_in_process(
+                partition_key=str(partition),
+                instance=instance,
+                run_config=config,
+                run_id=run_id,
+                raise_on_error=False,
+            )
+        return _report(root, manifest, partition, result.success, result.all_events)
+
+
+def _report(
+    root: Path,
+    manifest: Manifest,
+    partition: Partition,
+    success: bool,
+    events: Sequence[dg.DagsterEvent],
+) -> RunReport:
+    assets, checks, error = _read(events)
+    release = next((str(a["release"]) for a in assets.values() if "release" in a), None)
+    manifest.status = "succeeded" if success else "failed"
+    manifest.ended_at = datetime.now(UTC).isoformat()
+    manifest.release, manifest.assets, manifest.error = release, assets, error
+    manifest.checks = [vars(check) for check in checks]
+    path = write_manifest(root, manifest)
+    return RunReport(
+        manifest.run_id, partition, success, release, assets, tuple(checks), error, path
+    )
+
+
+def _read(
+    events: Sequence[dg.DagsterEvent],
+) -> tuple[dict[str, dict[str, Any]], list[CheckReport], str | None]:
+    assets: dict[str, dict[str, Any]] = {}
+    checks: list[CheckReport] = []
+    error: str | None = None
+    for event in events:
+        kind = event.event_type
+        if kind is dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
+            found = event.step_materialization_data.materialization.metadata
+            assets[event.asset_key.to_user_string()] = {k: _plain(v) for k, v in found.items()}
+        elif kind is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            checks.append(_check(event.asset_check_evaluation_data))
+        elif kind is dg.DagsterEventType.STEP_FAILURE and error is None:
+            error = _reason(event)
+    return assets, checks, error
+
+
+def _check(data: Any) -> CheckReport:
+    return CheckReport(
+        asset=data.asset_key.to_user_string(),
+        name=data.check_name,
+        passed=data.passed,
+        blocking=data.severity is dg.AssetCheckSeverity.ERROR,
+        summary=data.description or "",
+        metadata={k: _plain(v) for k, v in data.metadata.items()},
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dg.TableMetadataValue):
+        return [dict(record.data) for record in value.records]
+    inner = getattr(value, "value", value)
+    return inner if isinstance(inner, str | int | float | bool | list | dict | None) else str(inner)
+
+
+def _reason(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return str(data.user_failure_data.description)
+    found = data.error
+    while found is not None and found.cause is not None:
+        found = found.cause
+    return f"{event.step_key}: {found.message.strip() if found else 'failed'}"
+
+
+class _Watched:
+    """Follow a run's event log from a thread and report each step that ends."""
+
+    def __init__(
+        self, instance: dg.DagsterInstance, run_id: str, on_step: Callable[[str], None]
+    ) -> None:
+        self._instance, self._run_id, self._on_step = instance, run_id, on_step
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        seen: set[str] = set()
+        while not self._done.wait(0.5):
+            for step in self._instance.get_run_step_stats(self._run_id):
+                if step.end_time is not None and step.step_key not in seen:
+                    seen.add(step.step_key)
+                    self._on_step(step.step_key)

@@ -1,0 +1,83 @@
+"""How a reported value becomes an analytic one: shared by the curated transforms.
+
+Nothing is invented here: values are unified in spelling, emptied when they are known not to be
+what the column says, or kept. The reported text stays in staging.
+"""
+
+from __future__ import annotations
+
+from string import ascii_lowercase
+from typing import TYPE_CHECKING
+
+import ibis
+
+from openpay_assets.contracts.rules import (
+    HOSPITAL,
+    NONCOVERED_ENTITY,
+    PHYSICIAN,
+    PRACTITIONER,
+    US_NAMES,
+    is_npi,
+    one_of,
+)
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+RECIPIENT_TYPES = {
+    PHYSICIAN: "physician",
+    PRACTITIONER: "non_physician_practitioner",
+    HOSPITAL: "teaching_hospital",
+    NONCOVERED_ENTITY: "noncovered_entity",
+    "Non-covered Recipient Individual": "noncovered_individual",
+}
+"""CMS's recipient types and their names in curated tables."""
+
+
+_SMALL = ascii_lowercase + "àáâãäåæçèéêëìíîïðñòóôõöøùúûüýþ"
+
+
+def upper(value: ir.StringValue) -> ir.StringValue:
+    """Write Latin letters in upper case.
+
+    Letter by letter: of a sharp s one engine makes SS, another a capital sharp s, and the key
+    of a recipient must not depend on that.
+    """
+    return value.translate(_SMALL, _SMALL.upper())
+
+
+def recipient_type(value: ir.StringValue) -> ir.StringValue:
+    """Name a CMS recipient type; NULL when CMS gives none."""
+    cases = [(value == cms, name) for cms, name in RECIPIENT_TYPES.items()]
+    return ibis.cases(*cases, else_=ibis.null("string"))
+
+
+def country(value: ir.StringValue) -> ir.StringValue:
+    """Unify the names of the United States; other countries stay as reported."""
+    return one_of(value.lower(), US_NAMES).ifelse("United States", value)
+
+
+def npi(value: ir.StringValue) -> ir.StringValue:
+    """Keep a National Provider Identifier that is valid; NULL otherwise."""
+    return is_npi(value).ifelse(value, ibis.null("string"))
+
+
+def taxonomy_path(value: ir.StringValue) -> ir.StringValue:
+    """Delimit a specialty path by ``|``; until January 2016 CMS wrote ``/ ``."""
+    return value.replace("/ ", "|")
+
+
+def nature(value: ir.StringValue) -> ir.StringValue:
+    """Give a nature of payment its one spelling: some releases lack a blank before a bracket."""
+    return value.replace("fees(teaching", "fees (teaching")
+
+
+def yes(value: ir.StringValue) -> ir.BooleanValue:
+    """Turn Yes and No into a boolean; anything else is NULL and was warned about in staging."""
+    return ibis.cases((value == "Yes", True), (value == "No", False), else_=ibis.null("boolean"))
+
+
+def person_name(last: ir.StringValue, first: ir.StringValue) -> ir.StringValue:
+    """Write LAST, FIRST; one of them when the other is missing."""
+    both = last + ", " + first
+    return ibis.coalesce(both, last, first)

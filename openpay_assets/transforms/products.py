@@ -1,0 +1,114 @@
+"""Payment products: one row per filled product slot, the payment divided over them.
+
+CMS names up to five products (before PY2016 five drugs and five devices) and does not split the
+payment. The division here is even, to the cent, and sums back to the payment exactly.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING
+
+import ibis
+
+from openpay_assets.contracts.model import Dataset, Layout
+from openpay_assets.contracts.rules import COMPANY_ID, filled, is_placeholder, product_slots
+from openpay_assets.transforms.shape import as_curated, recipient_key, union_all
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+LEGACY_KINDS = {True: "Drug or Biological", False: "Device or Medical Supply"}
+
+
+def payment_products(staged: ir.Table, layout: Layout) -> ir.Table:
+    """Return ``curated.payment_products`` of one staged partition in its layout.
+
+    Ownership has no products: the table is empty.
+    """
+    slots = product_slots(frozenset(layout.source_of))
+    rows = [_slot(staged, layout.dataset, position, slots) for position in range(len(slots))]
+    return union_all(rows, staged, "payment_products")
+
+
+def _slot(
+    staged: ir.Table, dataset: Dataset, position: int, slots: list[tuple[int, tuple[str, ...]]]
+) -> ir.Table:
+    number, fields = slots[position]
+    t = staged.filter(filled(staged, fields))
+    flags = [filled(t, others).cast("int64") for _, others in slots]
+    count, rank = reduce(add, flags), reduce(add, flags[: position + 1])
+    # Of 18 digits there is no room for two more.
+    cents = (t.amount.cast("decimal(20, 2)") * 100).cast("int64")
+    # Division goes through a float; what it is off by on amounts beyond 2^53 cents is put right.
+    rough = cents // count
+    even = rough + (cents - rough * count) // count
+    share = even + (rank <= cents % count).cast("int64")
+    values = {
+        **_product(t, fields),
+        "slot": ibis.literal(number, "int64"),
+        "weight": 1 / count.cast("float64"),
+        "allocated_amount": share.cast("decimal(20, 0)") * Decimal("0.01"),
+        "company_id": t[COMPANY_ID],
+        "recipient_key": recipient_key(t, dataset),
+    }
+    values["is_named"] = ~is_placeholder(values["product_name"]).fill_null(True)
+    return as_curated(t, "payment_products", values)
+
+
+def _product(t: ir.Table, fields: tuple[str, ...]) -> dict[str, ir.Value]:
+    by_prefix = {name.rsplit("_", 1)[0]: t[name] for name in fields}
+
+    def field(prefix: str) -> ir.Value:
+        return by_prefix.get(prefix, ibis.null("string"))
+
+    if "legacy" in fields[0]:
+        is_drug = "drug" in fields[0]
+        ndc = field("legacy_ndc_of_associated_covered_drug_or_biological")
+        return {
+            "product_name": t[fields[0]],
+            "product_kind": ibis.literal(LEGACY_KINDS[is_drug]),
+            "is_covered": ibis.literal(True),
+            "ndc": ndc,
+            "ndc_11": ndc_11(ndc),
+        }
+    covered = field("covered_or_noncovered_indicator")
+    ndc = field("associated_drug_or_biological_ndc")
+    return {
+        "product_name": field("name_of_drug_or_biological_or_device_or_medical_supply"),
+        "product_kind": field("indicate_drug_or_biological_or_device_or_medical_supply"),
+        "is_covered": ibis.cases(
+            (covered == "Covered", True),
+            (covered == "Non-Covered", False),
+            else_=ibis.null("boolean"),
+        ),
+        "product_category": field("product_category_or_therapeutic_area"),
+        "ndc": ndc,
+        "ndc_11": ndc_11(ndc),
+        "pdi": field("associated_device_or_medical_supply_pdi").lstrip().replace("'", ""),
+    }
+
+
+def ndc_11(ndc: ir.StringValue) -> ir.StringValue:
+    """Write a National Drug Code as 11 digits.
+
+    A zero goes where a hyphenated group is one short of 5-4-2. Ten digits without hyphens do
+    not say which group is short, so they stay empty, as does what is no NDC.
+    https://www.fda.gov/drugs/drug-approvals-and-databases/national-drug-code-database-background-information
+    """
+    plain = ndc.replace("-", "")
+    return ibis.cases(
+        (ndc.re_search("^[0-9]{4}-[0-9]{4}-[0-9]{2}\\z"), "0" + plain),
+        (
+            ndc.re_search("^[0-9]{5}-[0-9]{3}-[0-9]{2}\\z"),
+            plain.substr(0, 5) + "0" + plain.substr(5, 5),
+        ),
+        (
+            ndc.re_search("^[0-9]{5}-[0-9]{4}-[0-9]\\z"),
+            plain.substr(0, 9) + "0" + plain.substr(9, 1),
+        ),
+        (ndc.re_search("^([0-9]{5}-[0-9]{4}-[0-9]{2}|[0-9]{11})\\z"), plain),
+        else_=ibis.null("string"),
+    )

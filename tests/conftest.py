@@ -1,0 +1,36 @@
+"""Fixtures that several folders of tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from staged import Stager
+
+# An example is a query or two: none is slow, but the first one compiles and machines are shared.
+settings.register_profile("openpay", deadline=None, max_examples=25)
+settings.load_profile("openpay")
+
+REAL_FILES = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def stager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stager]:
+    """Stages rows of an era on DuckDB, through a CMS file and the strict parser."""
+    stager = Stager(tmp_path_factory.mktemp("staged"))
+    yield stager
+    stager.close()
+
+
+@pytest.fixture(scope="session")
+def real_files() -> Path:
+    """The folder of real CMS files; skips without it, unless OPENPAY_DEMAND names ``real``."""
+    if not REAL_FILES.is_dir():
+        reason = f"no real CMS files: {REAL_FILES} is not a folder"
+        if "real" in os.environ.get("OPENPAY_DEMAND", ""):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return REAL_FILES
