@@ -1,7 +1,7 @@
 """Where CMS files come from: one interface, whatever stands behind ``OPENPAY_CMS``.
 
-A source lists the releases of a partition and opens one. Today: a folder of CMS-named files,
-searched recursively.
+A source lists what is published, payments and what stands beside them, and fetches one file.
+Today: a folder of CMS-named files, searched recursively.
 """
 
 from __future__ import annotations
@@ -9,9 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from openpay_assets.cms.names import CODES, DetailFile, parse_name
+from openpay_assets.cms.names import (
+    CODES,
+    BesideFile,
+    DetailFile,
+    FileKind,
+    parse_beside_name,
+    parse_name,
+)
 from openpay_assets.contracts.model import Dataset
 
 
@@ -19,14 +26,23 @@ class ReleaseNotFoundError(LookupError):
     """The source has no such release; the message says what it has."""
 
 
-@dataclass(frozen=True)
-class Release:
-    """One published file of a partition, and where it can be read."""
+File = TypeVar("File", DetailFile, BesideFile, covariant=True)
 
-    file: DetailFile
+
+@dataclass(frozen=True)
+class Published(Generic[File]):
+    """One published file, and where it can be read."""
+
+    file: File
     location: str
     size: int
     """Bytes, as the publisher states them."""
+
+
+Release: TypeAlias = Published[DetailFile]
+"""A published payment file: one release of a partition."""
+Beside: TypeAlias = Published[BesideFile]
+"""A published file beside the payments."""
 
 
 class CmsSource(Protocol):
@@ -37,8 +53,11 @@ class CmsSource(Protocol):
     ) -> list[Release]:
         """Return what is published, oldest release first, of one partition when asked."""
 
-    def open_path(self, release: Release) -> Path:
-        """Return a local path from which the bytes of a release can be read."""
+    def beside(self, kind: FileKind | None = None, program_year: int | None = None) -> list[Beside]:
+        """Return what is published beside the payments, oldest release first."""
+
+    def fetch(self, published: Release | Beside, folder: Path) -> Path:
+        """Return a local path of the whole file; what must be downloaded goes to ``folder``."""
 
 
 class FolderSource:
@@ -54,23 +73,37 @@ class FolderSource:
 
         Raises ``ReleaseNotFoundError`` when the folder does not exist.
         """
-        if not self.folder.is_dir():
-            raise ReleaseNotFoundError(
-                f"OPENPAY_CMS is {self.folder}, which is not a folder. Set it to a folder of CMS "
-                f"files, or make one: openpay simulate {self.folder}"
-            )
         found = [
             Release(file=name, location=str(path), size=path.stat().st_size)
-            for path in sorted(self.folder.rglob("*.[cC][sS][vV]"))
+            for path in self._files()
             if (name := parse_name(path.name)) is not None
             and dataset in (None, name.dataset)
             and program_year in (None, name.program_year)
         ]
         return sorted(found, key=lambda x: (x.file.dataset, x.file.program_year, x.file.release))
 
-    def open_path(self, release: Release) -> Path:
+    def beside(self, kind: FileKind | None = None, program_year: int | None = None) -> list[Beside]:
+        """Return the files beside the payments, oldest release first."""
+        found = [
+            Beside(file=name, location=str(path), size=path.stat().st_size)
+            for path in self._files()
+            if (name := parse_beside_name(path.name)) is not None
+            and kind in (None, name.kind)
+            and program_year in (None, name.program_year)
+        ]
+        return sorted(found, key=lambda x: (x.file.kind, x.file.program_year or 0, x.file.release))
+
+    def fetch(self, published: Release | Beside, folder: Path) -> Path:  # noqa: ARG002
         """Return the path of the file itself."""
-        return Path(release.location)
+        return Path(published.location)
+
+    def _files(self) -> list[Path]:
+        if not self.folder.is_dir():
+            raise ReleaseNotFoundError(
+                f"OPENPAY_CMS is {self.folder}, which is not a folder. Set it to a folder of CMS "
+                f"files, or make one: openpay simulate {self.folder}"
+            )
+        return sorted(self.folder.rglob("*.[cC][sS][vV]"))
 
 
 def source_for(location: str) -> CmsSource:

@@ -54,6 +54,11 @@ class RawZone:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @property
+    def downloads(self) -> Path:
+        """Folder of what is on its way into the zone."""
+        return self.root / ".downloads"
+
     def folder(self, partition: Partition, release: date) -> Path:
         """Return the folder of one release of a partition."""
         return self.root.joinpath(

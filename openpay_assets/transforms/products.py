@@ -39,7 +39,8 @@ def _slot(
     number, fields = slots[position]
     t = staged.filter(filled(staged, fields))
     flags = [filled(t, others).cast("int64") for _, others in slots]
-    count, rank = reduce(add, flags), reduce(add, flags[: position + 1])
+    # The filter keeps no row with a count of zero, yet an engine may divide before it filters.
+    count, rank = reduce(add, flags).nullif(0), reduce(add, flags[: position + 1])
     # Of 18 digits there is no room for two more.
     cents = (t.amount.cast("decimal(20, 2)") * 100).cast("int64")
     # Division goes through a float; what it is off by on amounts beyond 2^53 cents is put right.

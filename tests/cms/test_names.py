@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openpay_assets.cms.names import CODES, DetailFile, parse_name
+from openpay_assets.cms.names import (
+    CODES,
+    BesideFile,
+    DetailFile,
+    FileKind,
+    parse_beside_name,
+    parse_name,
+)
 from openpay_assets.contracts.model import Dataset
 
 
@@ -70,3 +77,50 @@ def test_any_stamped_name_is_read_back(
 def test_no_text_is_an_error(name: str) -> None:
     parsed = parse_name(name)
     assert parsed is None or parsed.name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "year", "release"),
+    [
+        ("OP_REMOVED_DELETED_PGYR2016_P01182024.csv", "removed", 2016, date(2024, 1, 18)),
+        ("OPPR_SPLMTL_PH_PRFL_09302014.csv", "supplement", None, date(2014, 9, 30)),
+        ("OP_PH_PRFL_SPLMTL_P01152016.csv", "supplement", None, date(2016, 1, 15)),
+        ("OP_CVRD_RCPNT_PRFL_SPLMTL_P06302026_06032026.csv", "supplement", None, date(2026, 6, 30)),
+        (
+            "PBLCTN_PRVDR_PRFL_MAPPING_P06302026_06032026.csv",
+            "profile_mapping",
+            None,
+            date(2026, 6, 30),
+        ),
+        (
+            "PBLCTN_STATE_SMRY_P06302026_06032026-joined.csv",
+            "state_summary",
+            None,
+            date(2026, 6, 30),
+        ),
+        (
+            "PBLCTN_SMRY_BY_AMGPO_BY_NTR_OF_PYMT_PGYR2024_P06302025_06162025.csv",
+            "entity_nature_summary",
+            2024,
+            date(2025, 6, 30),
+        ),
+    ],
+)
+def test_a_name_beside_the_payments_says_kind_year_and_release(
+    name: str, kind: str, year: int | None, release: date
+) -> None:
+    assert parse_beside_name(name) == BesideFile(FileKind(kind), year, release, name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "OP_DTL_GNRL_PGYR2024_P06302025_06162025.csv",
+        "OP_PGYR2016_README_P06302017.txt",
+        "PBLCTN_SMRY_BY_AMGPO_BY_NTR_OF_PYMT_PGYRALL_P06302025_06162025.csv",
+        "PBLCTN_DSHBRD_P13012025.csv",
+        "PBLCTN_SOMETHING_NEW_P06302025.csv",
+    ],
+)
+def test_other_names_are_not_beside_the_payments(name: str) -> None:
+    assert parse_beside_name(name) is None

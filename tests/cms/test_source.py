@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from openpay_assets.cms.names import FileKind
 from openpay_assets.cms.source import (
     FolderSource,
     ReleaseNotFoundError,
@@ -48,10 +49,12 @@ def test_what_is_no_payment_file_is_not_published(source: FolderSource) -> None:
     assert {x.file.dataset for x in source.releases(program_year=2023)} == {"general", "ownership"}
 
 
-def test_the_newest_release_is_found_when_none_is_asked_for(source: FolderSource) -> None:
+def test_the_newest_release_is_found_when_none_is_asked_for(
+    source: FolderSource, tmp_path: Path
+) -> None:
     found = find_release(source, Dataset.GENERAL, 2023)
     assert found.file.release == date(2025, 6, 30)
-    assert source.open_path(found).read_bytes() == b"xx"
+    assert source.fetch(found, tmp_path).read_bytes() == b"xx"
 
 
 def test_the_release_that_is_asked_for_is_found(source: FolderSource) -> None:
@@ -99,3 +102,20 @@ def test_a_source_is_chosen_by_its_location(tmp_path: Path) -> None:
     source = source_for(str(tmp_path))
     assert isinstance(source, FolderSource)
     assert source.folder == tmp_path
+
+
+def test_what_stands_beside_the_payments_is_found_by_kind_and_year(source: FolderSource) -> None:
+    folder = source.folder
+    for name in (
+        "OP_REMOVED_DELETED_PGYR2022_P01302025_01212025.csv",
+        "PBLCTN_DSHBRD_P06302025_06162025.csv",
+        "PBLCTN_DSHBRD_P01302025_01212025.csv",
+    ):
+        (folder / name).write_bytes(b"")
+    assert [str(x.file.release) for x in source.beside(FileKind.DASHBOARD)] == [
+        "2025-01-30",
+        "2025-06-30",
+    ]
+    (removed,) = source.beside(FileKind.REMOVED, 2023)
+    assert removed.file.program_year == 2023
+    assert len(source.beside()) == 4  # one of them stood there before

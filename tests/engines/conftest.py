@@ -51,7 +51,7 @@ def engine(
 ) -> Iterator[Any]:
     """Each engine in turn, on two threads and little memory."""
     options: dict[str, Any] = {
-        "memory_limit": "512MB",
+        "memory_limit": "1GB",
         "threads": 2,
         "scratch": tmp_path_factory.mktemp("engine") / "scratch",
     }

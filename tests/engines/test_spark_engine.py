@@ -153,6 +153,7 @@ def test_the_contract_of_a_table_is_checked_alike(engine: Any, tmp_path: Path) -
     print(found)
     assert [(x.column, x.check) for x in found] == []
 
+
 def test_a_file_that_is_not_well_formed_is_refused_alike(engine: Any, tmp_path: Path) -> None:
     path = write_file(tmp_path, AT, [clean_row(AT)])
     path.write_text(path.read_text("utf-8") + '"cut', encoding="utf-8")

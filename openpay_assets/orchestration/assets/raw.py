@@ -74,7 +74,8 @@ def raw_files(
     source = cms.source()
     release = find_release(source, partition.dataset, partition.program_year, wanted)
     zone = lake_zone.raw()
-    file = zone.land(source.open_path(release), partition, release.file.release, release.file.name)
+    fetched = source.fetch(release, zone.downloads)
+    file = zone.land(fetched, partition, release.file.release, release.file.name)
     layout, outcomes = judge(file, release, allow_new_columns=cms.allow_new_columns)
     zone.audit(file, context.run.run_id, layout)
     for check in RAW_CHECKS:
