@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,12 +70,15 @@ class House:
             self.cms.mkdir(parents=True)
         chosen = {"threads": 1, "memory_limit": "1GB", **settings}
         self.settings = Settings(lake=str(self.root), cms=str(self.cms), **chosen)
-        self.instance = dg.DagsterInstance.ephemeral()
+        # Not ``ephemeral()`` alone: it leaves its folder to the garbage collector, which warns.
+        self._home = tempfile.TemporaryDirectory()
+        self.instance = dg.DagsterInstance.ephemeral(tempdir=self._home.name)
         self._job = build_definitions(self.settings).resolve_implicit_global_asset_job_def()
         self._duckdb = duckdb.connect()
 
     def close(self) -> None:
         self.instance.dispose()
+        self._home.cleanup()
         self._duckdb.close()
 
     @property
