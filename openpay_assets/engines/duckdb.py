@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     from ibis.backends.duckdb import Backend
 
-ROW_GROUP = 122_880
-"""DuckDB's row group. Flushing a split write at this size keeps its memory flat."""
-
 
 @dataclass(frozen=True)
 class RawRows:
@@ -50,6 +47,7 @@ class DuckDBEngine:
         }
         self._scratch = scratch
         self._backend: Backend | None = None
+        self._raw: _RawScan | None = None
 
     @property
     def backend(self) -> Backend:
@@ -57,7 +55,6 @@ class DuckDBEngine:
         if self._backend is None:
             self._scratch.mkdir(parents=True, exist_ok=True)
             self._backend = ibis.duckdb.connect(**self._config)
-            self._backend.raw_sql(f"SET partitioned_write_flush_threshold = {ROW_GROUP}")
         return self._backend
 
     def close(self) -> None:
@@ -80,41 +77,28 @@ class DuckDBEngine:
         joined; a file that has any is numbered in the wide scan.
         Raises ``StrictParseError`` on a file that is not well-formed.
         """
-        csv = read_csv_sql(path, header)
-        narrow = self._scratch / "numbers.parquet"
-        numbers = (
-            f"(SELECT file_row_number + 1 AS source_row, record_id "
-            f"FROM read_parquet({sql_text(str(narrow))}, file_row_number = true))"
+        scan = _RawScan(
+            read_csv_sql(path, header), self._scratch / "numbers.parquet", sql_name(record_id)
         )
         connection = self.backend.con
         try:
             with explained(path, header):
-                self._number(csv, narrow, record_id, money)
-                rows, cents = self._measure(narrow, money)
-                repeated = (
-                    f"(SELECT record_id, count(*) AS n FROM {sql_text(str(narrow))} "
-                    f"GROUP BY record_id HAVING n > 1 OR record_id IS NULL)"
-                )
-                key = sql_name(record_id)
-                is_unique = connection.execute(f"FROM {repeated} LIMIT 1").fetchone() is None
-                wide = (
-                    f"SELECT c.*, n.source_row, 1::BIGINT AS record_id_copies "
-                    f"FROM {csv} c JOIN {numbers} n ON c.{key} = n.record_id"
-                    if is_unique
-                    else f"SELECT c.*, coalesce(r.n, 1) AS record_id_copies FROM "
-                    f"(SELECT *, row_number() OVER () AS source_row FROM {csv}) c "
-                    f"LEFT JOIN {repeated} r ON c.{key} = r.record_id"
-                )
-                connection.execute(f"CREATE OR REPLACE TEMP VIEW raw_rows AS {wide}")
+                self._number(scan.csv, scan.narrow, record_id, money)
+                rows, cents = self._measure(scan.narrow, money)
+                repeated = f"FROM {scan.repeated} LIMIT 1"
+                scan.is_unique = connection.execute(repeated).fetchone() is None
+                connection.execute(f"CREATE OR REPLACE TEMP VIEW raw_rows AS {scan.rows()}")
                 # DuckDB cannot estimate a CSV and would build the hash table on the wide side.
                 connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+                self._raw = scan
                 yield RawRows(
                     self.backend.table("raw_rows", database=("temp", "main")), rows, cents
                 )
         finally:
+            self._raw = None
             connection.execute("SET disabled_optimizers = ''")
             connection.execute("DROP VIEW IF EXISTS raw_rows")
-            narrow.unlink(missing_ok=True)
+            scan.narrow.unlink(missing_ok=True)
 
     def _number(self, csv: str, narrow: Path, record_id: str, money: Sequence[str]) -> None:
         """Write record id and money of every record in file order, so that position is number."""
@@ -156,7 +140,7 @@ class DuckDBEngine:
         """Run an expression and stream it to one Parquet file in a folder; no file for no rows."""
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / "part-0.parquet"
-        count = self._copy(expression, target, table, ())
+        count = self._copy(expression, target, table)
         if count == 0:
             target.unlink(missing_ok=True)
             return []
@@ -165,10 +149,22 @@ class DuckDBEngine:
     def write_split(
         self, expression: ir.Table, folder: Path, table: Table, by: str
     ) -> tuple[list[Path], list[Path]]:
-        """Write in one pass the rows where a boolean column is false, and those where it is true."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._copy(expression, folder, table, (by,))
-        return _gather(folder, by, "false"), _gather(folder, by, "true")
+        """Write the rows where a boolean column is false, and those where it is true.
+
+        The expression is over the rows of ``read_raw``. DuckDB writes to one place at a time, and
+        letting it split by partition costs three quarters of a bare conversion. Few rows are ever
+        set aside, so the others are written first, and what they leave over is read again.
+        """
+        if self._raw is None:
+            raise RuntimeError("write_split is for rows that read_raw is reading")
+        good = self.write(expression.filter(~expression[by]), folder, table)
+        bad_folder = folder / by
+        connection = self.backend.con
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW raw_rows AS {self._raw.rows(good)}")
+        left = connection.execute(f"SELECT count(*) FROM ({self._raw.numbers(good)})").fetchone()
+        if left == (0,):
+            return good, []
+        return good, self.write(expression.filter(expression[by]), bad_folder, table)
 
     def to_rows(self, expression: ir.Table) -> list[dict[str, Any]]:
         """Run an expression whose result is small and return its rows."""
@@ -177,33 +173,68 @@ class DuckDBEngine:
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def _copy(
-        self, expression: ir.Table, target: Path, table: Table, split_by: tuple[str, ...]
-    ) -> int:
+    def _copy(self, expression: ir.Table, target: Path, table: Table) -> int:
         """Copy to Parquet in the types of the contract: DuckDB narrows literals on its own."""
         columns = ", ".join(
-            [f"{sql_name(c.name)}::{_sql_type(c)} AS {sql_name(c.name)}" for c in table.columns]
-            + [sql_name(name) for name in split_by]
+            f"{sql_name(c.name)}::{_sql_type(c)} AS {sql_name(c.name)}" for c in table.columns
         )
         # Level 1 takes an eighth less time than the default and makes files no larger.
-        options = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1"
-        if split_by:
-            options += f", PARTITION_BY ({', '.join(sql_name(x) for x in split_by)})"
         row = self.backend.con.execute(
             f"COPY (SELECT {columns} FROM ({self.backend.compile(expression)})) "
-            f"TO {sql_text(str(target))} ({options})"
+            f"TO {sql_text(str(target))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
         ).fetchone()
         return int(row[0]) if row else 0
 
 
-def _gather(folder: Path, by: str, side: str) -> list[Path]:
-    """Name the files of one side plainly: paths with equals signs look like partitions."""
-    target = folder if side == "false" else folder / by
-    target.mkdir(exist_ok=True)
-    written = sorted((folder / f"{by}={side}").glob("*.parquet"))
-    moved = [path.rename(target / f"part-{n}.parquet") for n, path in enumerate(written)]
-    shutil.rmtree(folder / f"{by}={side}", ignore_errors=True)
-    return moved
+@dataclass
+class _RawScan:
+    """The SQL that reads a CMS file: a wide scan, and a narrow file that numbers its records."""
+
+    csv: str
+    narrow: Path
+    key: str
+    is_unique: bool = True
+
+    def numbers(self, written: Sequence[Path] = ()) -> str:
+        """Select number and record id of every record, or of those that are not written yet."""
+        numbered = (
+            f"SELECT file_row_number + 1 AS source_row, record_id "
+            f"FROM read_parquet({sql_text(str(self.narrow))}, file_row_number = true)"
+        )
+        if not written:
+            return numbered
+        listed = ", ".join(sql_text(str(path)) for path in written)
+        return (
+            f"{numbered} ANTI JOIN (SELECT source_row FROM read_parquet([{listed}])) w "
+            f"ON file_row_number + 1 = w.source_row"
+        )
+
+    @property
+    def repeated(self) -> str:
+        """A subquery of the record ids that repeat or are missing, and how often each occurs."""
+        return (
+            f"(SELECT record_id, count(*) AS n FROM {sql_text(str(self.narrow))} "
+            f"GROUP BY record_id HAVING n > 1 OR record_id IS NULL)"
+        )
+
+    def rows(self, written: Sequence[Path] = ()) -> str:
+        """Select every record with its number, or those that are not written yet."""
+        if self.is_unique:
+            return (
+                f"SELECT c.*, n.source_row, 1::BIGINT AS record_id_copies "
+                f"FROM {self.csv} c JOIN ({self.numbers(written)}) n ON c.{self.key} = n.record_id"
+            )
+        every = (
+            f"SELECT c.*, coalesce(r.n, 1) AS record_id_copies FROM "
+            f"(SELECT *, row_number() OVER () AS source_row FROM {self.csv}) c "
+            f"LEFT JOIN {self.repeated} r ON c.{self.key} = r.record_id"
+        )
+        if not written:
+            return every
+        return (
+            f"SELECT * FROM ({every}) SEMI JOIN (SELECT source_row FROM ({self.numbers(written)})) l "
+            f"USING (source_row)"
+        )
 
 
 @contextmanager
