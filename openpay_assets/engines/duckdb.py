@@ -7,8 +7,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import duckdb
 import ibis
@@ -33,6 +34,36 @@ class RawRows:
     cents: dict[str, int]
 
 
+@cache
+def duckdb_compiler() -> Any:
+    """Return Ibis's compiler for DuckDB, with joined text compiled to what DuckDB does fastest."""
+    from ibis.backends.sql.compilers.duckdb import DuckDBCompiler
+    from sqlglot import expressions as sge
+
+    class FastJoins(DuckDBCompiler):  # type: ignore[misc]
+        """Ibis's compiler; ``concat`` takes NULL for empty, so it needs no coalesce per column."""
+
+        __slots__ = ()
+        SIMPLE_OPS: ClassVar[dict[Any, str]] = {}  # inherited; given again they would win
+
+        def visit_StringJoin(self, op: Any, *, sep: Any, arg: Any) -> Any:  # noqa: N802
+            """Join texts that are never NULL by ``concat``; others as Ibis does."""
+            texts = [x.this if _is_filled(x) else x for x in arg]
+            if not all(_is_filled(x) or isinstance(x, sge.Literal) for x in arg):
+                return super().visit_StringJoin(op, sep=sep, arg=arg)
+            pieces = [piece for text in texts for piece in (sep, text)][1:]
+            return sge.Anonymous(this="concat", expressions=pieces)
+
+    return FastJoins()
+
+
+def _is_filled(text: Any) -> bool:
+    from sqlglot import expressions as sge
+
+    empty = sge.convert("")
+    return isinstance(text, sge.Coalesce) and text.expressions == [empty]
+
+
 class DuckDBEngine:
     """Runs Ibis expressions on DuckDB and writes Parquet."""
 
@@ -55,6 +86,7 @@ class DuckDBEngine:
         if self._backend is None:
             self._scratch.mkdir(parents=True, exist_ok=True)
             self._backend = ibis.duckdb.connect(**self._config)
+            self._backend.compiler = duckdb_compiler()
         return self._backend
 
     def close(self) -> None:
