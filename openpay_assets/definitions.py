@@ -39,7 +39,7 @@ def resources(settings: Settings) -> dict[str, object]:
     from openpay_assets.orchestration.assets.raw import RawFileIOManager
 
     return {
-        "cms": CmsResource(location=settings.cms, allow_new_columns=settings.allow_new_columns),
+        "cms": cms_resource(settings),
         "dbt": dbt_resource(),
         "lake": lake_io_manager(settings),
         "lake_zone": LakeResource(root=settings.lake),
@@ -49,6 +49,19 @@ def resources(settings: Settings) -> dict[str, object]:
             max_wrong_year_share=float(settings.max_wrong_year_share),
         ),
     }
+
+
+def cms_resource(settings: Settings) -> CmsResource:
+    """Return the CMS source that the settings name."""
+    return CmsResource(
+        location=settings.cms,
+        allow_new_columns=settings.allow_new_columns,
+        archive_site=settings.cms_archives,
+        connections=settings.connections,
+        timeout=settings.cms_timeout,
+        attempts=settings.cms_attempts,
+        first_wait=settings.cms_first_wait,
+    )
 
 
 def lake_io_manager(settings: Settings) -> LakeIOManager:

@@ -88,12 +88,10 @@ def run_partition(
     ``on_step`` is called with the key of each step as it ends.
     """
     from openpay_assets.definitions import build_definitions
-    from openpay_assets.orchestration.jobs import PARTITION_JOB
+    from openpay_assets.orchestration.jobs import PARTITION_JOB, release_config
 
     job = build_definitions(settings).resolve_job_def(PARTITION_JOB)
-    config: dict[str, Any] = dict(QUIET)
-    if release is not None:
-        config["ops"] = {"raw_files": {"config": {"release": str(release)}}}
+    config: dict[str, Any] = {**QUIET, **release_config(release)}
     run_id = str(uuid.uuid4())
     manifest = Manifest(
         run_id=run_id,

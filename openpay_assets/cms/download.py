@@ -15,23 +15,19 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from openpay_assets.cms.http import READ, Http, SiteError, TransientError
+from openpay_assets.cms.source import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import urllib3
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with bytes on disk and bytes in all, a few times a second."""
 
 PIECE = 32 * 1024 * 1024
 """Most bytes of one request."""

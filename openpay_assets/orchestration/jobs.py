@@ -5,6 +5,9 @@ No single-run backfill: crossed ranges resolve wrongly on multi-partitions.
 
 from __future__ import annotations
 
+from datetime import date
+from typing import Any
+
 import dagster as dg
 
 PARTITION_JOB = "partition"
@@ -14,3 +17,8 @@ partition_job = dg.define_asset_job(
     selection=dg.AssetSelection.all(),
     description="One partition through every zone: raw, staging, curated, marts.",
 )
+
+
+def release_config(release: date | str | None) -> dict[str, Any]:
+    """Return the run configuration that asks for a release; the newest when None."""
+    return {"ops": {"raw_files": {"config": {"release": str(release)}}}} if release else {}
