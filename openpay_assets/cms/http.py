@@ -11,6 +11,7 @@ import email.utils
 import threading
 import time
 import urllib.request
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -73,7 +74,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Http:
-    """A client for one site; threads may share it."""
+    """A client for one site; threads may share it. Its connections end with it."""
 
     patience: Patience = field(default_factory=Patience)
     connections: int = 8
@@ -83,7 +84,7 @@ class Http:
         """The connections, opened on first use."""
         import httpx
 
-        return httpx.Client(
+        client = httpx.Client(
             headers={"User-Agent": USER_AGENT},
             timeout=self.patience.timeout,
             verify=self._certificates,
@@ -92,6 +93,8 @@ class Http:
                 max_connections=self.connections + 1, max_keepalive_connections=self.connections + 1
             ),
         )
+        weakref.finalize(self, client.close)
+        return client
 
     @cached_property
     def _certificates(self) -> ssl.SSLContext:
@@ -103,13 +106,6 @@ class Http:
     def _pools(self) -> dict[str, urllib3.PoolManager]:
         """Connections for bodies, by proxy."""
         return {}
-
-    def close(self) -> None:
-        """Close the connections that were opened."""
-        if "client" in self.__dict__:
-            self.client.close()
-        for pool in self._pools.values():
-            pool.clear()
 
     def json(self, url: str, params: Mapping[str, str | int] | None = None) -> Any:
         """Return a JSON answer.
@@ -197,9 +193,11 @@ class Http:
                 "maxsize": self.connections,
                 "ssl_context": self._certificates,
             }
-            self._pools[proxy] = (
+            pool = (
                 urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
             )
+            weakref.finalize(self, pool.clear)
+            self._pools[proxy] = pool
         return self._pools[proxy]
 
     def retry(
