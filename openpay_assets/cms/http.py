@@ -214,13 +214,14 @@ class Http:
             retry_if_exception_type,
             stop_after_attempt,
             stop_before_delay,
-            wait_exponential_jitter,
+            wait_exponential,
+            wait_random,
         )
 
         patience, began = self.patience, time.monotonic()
-        backoff = wait_exponential_jitter(
-            initial=patience.first_wait, max=patience.longest_wait, jitter=patience.first_wait
-        )
+        backoff = wait_exponential(
+            multiplier=patience.first_wait, max=patience.longest_wait
+        ) + wait_random(0, patience.first_wait)
 
         def wait(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
