@@ -62,7 +62,7 @@ def test_recovery_is_the_exact_command() -> None:
     assert Ailing(B, "failed", None, None).recovery == "openpay run general 2023"
 
 
-def test_only_the_last_run_of_a_partition_counts() -> None:
+def test_only_the_last_run_of_a_partition_counts(tmp_path: Path) -> None:
     @dg.op
     def nothing() -> None: ...
 
@@ -74,7 +74,7 @@ def test_only_the_last_run_of_a_partition_counts() -> None:
         tags = {"dagster/partition": str(partition)}
         return instance.create_run_for_job(job, status=status, tags=tags).run_id
 
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
         ran(A, dg.DagsterRunStatus.FAILURE)
         ran(A, dg.DagsterRunStatus.SUCCESS)
         ran(B, dg.DagsterRunStatus.SUCCESS)
