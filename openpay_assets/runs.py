@@ -149,7 +149,7 @@ def land_slice(
     if published is None or release not in (None, published[1].release):
         held = f"it holds release {published[1].release}" if published else "it holds none"
         raise ReleaseNotFoundError(
-            f"The datastore of {settings.cms} has no release {release or ''} of {partition}: {held}. "
+            f"The datastore of {settings.cms} has no {f'release {release}' if release else 'release'} of {partition}: {held}. "
             f"Archived years and earlier releases are there as whole files only."
         )
     dataset_id, file = published

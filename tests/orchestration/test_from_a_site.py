@@ -11,21 +11,23 @@ from typing import Any
 
 import pytest
 from cms_files import Era, clean_row, era, write_file
+from faulty_site import FaultySite, File, Handler, serving, status
 from house import QUARANTINE, RAW, STAGING, House
 
 from openpay_assets import cli
 from openpay_assets.cms.catalog import ITEMS
+from openpay_assets.cms.download import watched
 from openpay_assets.cms.http import SiteError
 from openpay_assets.cms.names import FileKind
+from openpay_assets.cms.site import SiteSource
 from openpay_assets.cms.slices import COMPANY
 from openpay_assets.cms.source import FolderSource, ReleaseNotFoundError
+from openpay_assets.definitions import cms_resource
 from openpay_assets.lake.raw import RawZone
 from openpay_assets.lake.tables import Partition
 from openpay_assets.orchestration.assets.raw import log_tenths
 from openpay_assets.runs import land_slice
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "cms"))
-from faulty_site import FaultySite, File, Handler, serving, status
+from openpay_assets.settings import Settings
 
 UP_TO_STAGING = (RAW, STAGING, QUARANTINE)
 PARTITION = Partition.parse("ownership|2023")
@@ -144,6 +146,34 @@ def test_a_download_that_breaks_off_lands_nothing(house: House, published: Publi
     assert RawZone(house.root).releases(PARTITION) == []
     published.site.always = None
     assert house.run("ownership|2023", assets=[RAW]).success
+
+
+def test_who_watches_a_run_is_told_of_its_download(house: House, published: Published) -> None:
+    told: list[tuple[int, int]] = []
+    with watched(lambda *x: told.append(x)):
+        assert house.run("ownership|2023", assets=[RAW]).success
+    size = len(published.content)
+    assert told[-1] == (size, size)
+
+
+def test_settings_reach_the_source() -> None:
+    settings = Settings(
+        cms="http://127.0.0.1:9",
+        cms_archives="http://127.0.0.1:9/zip",
+        connections=3,
+        cms_timeout=4,
+        cms_attempts=5,
+        cms_first_wait=6,
+    )
+    source = cms_resource(settings).source()
+    assert isinstance(source, SiteSource)
+    assert source.archive_site == "http://127.0.0.1:9/zip"
+    patience = source.http.patience
+    assert (source.http.connections, patience.timeout) == (3, 4)
+    assert (patience.attempts, patience.first_wait) == (5, 6)
+    hurried = cms_resource(settings).impatient_source()
+    assert isinstance(hurried, SiteSource)
+    assert hurried.http.patience.give_up_after < 60
 
 
 def test_progress_is_logged_a_tenth_at_a_time() -> None:
