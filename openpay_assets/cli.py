@@ -75,10 +75,20 @@ def run(
     release: Annotated[
         str | None, typer.Option(help="Release day, such as 2023-06-30; the newest by default.")
     ] = None,
+    company: Annotated[
+        str | None,
+        typer.Option(
+            help="Only land the rows of the company with this CMS id, as CSV under "
+            "raw/company_id=...; no table is touched."
+        ),
+    ] = None,
 ) -> None:
     """Run one partition through every zone and print a summary."""
     from openpay_assets.lake.tables import Partition
 
+    if company is not None:
+        _land_slice(Partition(dataset, year), company, _day(release))
+        return
     report = _run(Partition(dataset, year), _day(release))
     _summarize(report)
     if not report.success:
@@ -91,14 +101,14 @@ def backfill(
     years: Years = None,
 ) -> None:
     """Run every partition that is missing or older than its newest release, listed first."""
-    from openpay_assets.cms.source import source_for
+    from openpay_assets.definitions import cms_resource
     from openpay_assets.lake.tables import LakeTables, Partition
 
     settings = Settings()
     wanted = _years(years)
     held = _staged(LakeTables(Path(settings.lake)))
     newest: dict[Partition, date] = {}
-    for published in source_for(settings.cms).releases(dataset):
+    for published in cms_resource(settings).source().releases(dataset):
         newest[Partition(published.file.dataset, published.file.program_year)] = (
             published.file.release
         )
@@ -218,10 +228,26 @@ def _run(partition: Partition, release: date | None) -> RunReport:
         def on_step(step: str) -> None:
             progress.update(task, advance=1, description=f"{partition} {step.replace('__', '.')}")
 
-        report = run_partition(Settings(), partition, release, on_step)
+        def on_bytes(done: int, total: int) -> None:
+            share = f"{100 * done // max(total, 1)} % of {total / 1e6:,.0f} MB"
+            progress.update(task, description=f"{partition} downloading {share}")
+
+        report = run_partition(Settings(), partition, release, on_step, on_bytes)
         if report.success:
             progress.update(task, completed=STEPS, description=str(partition))
     return report
+
+
+def _land_slice(partition: Partition, company: str, release: date | None) -> None:
+    from openpay_assets.cms.source import SLICE
+    from openpay_assets.runs import land_slice
+
+    file = land_slice(Settings(), partition, company, release)
+    root = next(x for x in Path(file.path).parents if x.name.startswith(SLICE))
+    say(f"[green]{'landed' if file.landed else 'already landed'}[/green] {escape(file.path)}")
+    say(f"  {file.size:,} bytes of company {company} in {partition}, release {file.release}.")
+    say("  No table was touched: these are not all rows of the partition. To work with them, give")
+    say(f"  them a lake of their own: OPENPAY_CMS={root} OPENPAY_LAKE=<folder> openpay run ...")
 
 
 def _summarize(report: RunReport) -> None:
@@ -361,10 +387,14 @@ def _money(value: str) -> str:
 
 def main() -> None:
     """Run the command, turning expected errors into a message and an exit code."""
+    from openpay_assets.cms.http import SiteError
     from openpay_assets.cms.source import ReleaseNotFoundError
 
     try:
         app()
+    except SiteError as error:
+        err.print(str(error), markup=False)
+        sys.exit(FAILED)
     except (ReleaseNotFoundError, ValueError) as error:
         err.print(str(error), markup=False)
         sys.exit(USAGE)

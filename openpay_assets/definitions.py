@@ -15,19 +15,29 @@ from openpay_assets.settings import EngineName, Settings
 
 
 def build_definitions(settings: Settings, **resource_overrides: object) -> dg.Definitions:
-    """Assemble assets, checks, jobs and resources for an environment.
+    """Assemble assets, checks, jobs, sensors and resources for an environment.
 
     ``resource_overrides`` replace resources by key, so that a test swaps a single part.
     """
     from openpay_assets.orchestration.assets.curated import CURATED_ASSETS
+    from openpay_assets.orchestration.assets.health import partition_health
     from openpay_assets.orchestration.assets.marts import marts_asset
     from openpay_assets.orchestration.assets.raw import raw_files
     from openpay_assets.orchestration.assets.staging import staging
-    from openpay_assets.orchestration.jobs import partition_job
+    from openpay_assets.orchestration.jobs import health_job, health_schedule, partition_job
+    from openpay_assets.orchestration.sensors import release_sensor
 
     return dg.Definitions(
-        assets=[raw_files, staging, *CURATED_ASSETS, marts_asset()],
-        jobs=[partition_job],
+        assets=[raw_files, staging, *CURATED_ASSETS, marts_asset(), partition_health],
+        jobs=[partition_job, health_job],
+        schedules=[health_schedule(running=settings.watch_cms)],
+        sensors=[
+            release_sensor(
+                every_seconds=settings.watch_seconds,
+                max_runs=settings.watch_max_runs,
+                running=settings.watch_cms,
+            )
+        ],
         resources={**resources(settings), **resource_overrides},
         executor=dg.in_process_executor,
     )
@@ -39,7 +49,7 @@ def resources(settings: Settings) -> dict[str, object]:
     from openpay_assets.orchestration.assets.raw import RawFileIOManager
 
     return {
-        "cms": CmsResource(location=settings.cms, allow_new_columns=settings.allow_new_columns),
+        "cms": cms_resource(settings),
         "dbt": dbt_resource(),
         "lake": lake_io_manager(settings),
         "lake_zone": LakeResource(root=settings.lake),
@@ -49,6 +59,19 @@ def resources(settings: Settings) -> dict[str, object]:
             max_wrong_year_share=float(settings.max_wrong_year_share),
         ),
     }
+
+
+def cms_resource(settings: Settings) -> CmsResource:
+    """Return the CMS source that the settings name."""
+    return CmsResource(
+        location=settings.cms,
+        allow_new_columns=settings.allow_new_columns,
+        archive_site=settings.cms_archives,
+        connections=settings.connections,
+        timeout=settings.cms_timeout,
+        attempts=settings.cms_attempts,
+        first_wait=settings.cms_first_wait,
+    )
 
 
 def lake_io_manager(settings: Settings) -> LakeIOManager:

@@ -21,7 +21,10 @@ import dagster as dg
 from filelock import FileLock
 
 import openpay_assets
+from openpay_assets.cms.download import watched
+from openpay_assets.cms.source import SLICE, Progress, ReleaseNotFoundError
 from openpay_assets.lake.manifest import Manifest, write_manifest
+from openpay_assets.lake.raw import RawFile, RawZone
 from openpay_assets.lake.tables import Partition
 from openpay_assets.settings import PROJECT_ROOT, Settings
 
@@ -82,18 +85,18 @@ def run_partition(
     partition: Partition,
     release: date | None = None,
     on_step: Callable[[str], None] = lambda _: None,
+    on_bytes: Progress = lambda *_: None,
 ) -> RunReport:
     """Run one partition through every zone and return what happened.
 
-    ``on_step`` is called with the key of each step as it ends.
+    ``on_step`` is called with the key of each step as it ends, ``on_bytes`` with what is
+    downloaded and what there is of it.
     """
     from openpay_assets.definitions import build_definitions
-    from openpay_assets.orchestration.jobs import PARTITION_JOB
+    from openpay_assets.orchestration.jobs import PARTITION_JOB, release_config
 
     job = build_definitions(settings).resolve_job_def(PARTITION_JOB)
-    config: dict[str, Any] = dict(QUIET)
-    if release is not None:
-        config["ops"] = {"raw_files": {"config": {"release": str(release)}}}
+    config: dict[str, Any] = {**QUIET, **release_config(release)}
     run_id = str(uuid.uuid4())
     manifest = Manifest(
         run_id=run_id,
@@ -106,7 +109,7 @@ def run_partition(
         root = Path(settings.lake)
         # dbt prints every model and test; the run keeps that beside its manifest.
         log = write_manifest(root, manifest).with_name("stdout.log")
-        with log.open("w", encoding="utf-8") as stdout, redirect_stdout(stdout):
+        with log.open("w", encoding="utf-8") as stdout, redirect_stdout(stdout), watched(on_bytes):
             result = job.execute_in_process(
                 partition_key=str(partition),
                 instance=instance,
@@ -115,6 +118,51 @@ def run_partition(
                 raise_on_error=False,
             )
         return _report(root, manifest, partition, result.success, result.all_events)
+
+
+def land_slice(
+    settings: Settings,
+    partition: Partition,
+    company_id: str,
+    release: date | None = None,
+    on_rows: Progress = lambda *_: None,
+) -> RawFile:
+    """Land one company's rows of a partition under ``raw/company_id=…/``, and audit them.
+
+    Nothing else is touched: staging and what follows hold whole partitions only. The datastore
+    serves the release that the catalog names and no other. Raises ``ValueError`` without a site,
+    ``ReleaseNotFoundError``, ``SiteError`` and ``UnknownLayoutError``.
+    """
+    from openpay_assets.cms.csv import read_header
+    from openpay_assets.cms.site import SiteSource
+    from openpay_assets.cms.slices import write_slice
+    from openpay_assets.contracts.registry import match_header
+    from openpay_assets.definitions import cms_resource
+
+    source = cms_resource(settings).source()
+    if not isinstance(source, SiteSource):
+        raise ValueError(
+            f"OPENPAY_CMS is {settings.cms}, a folder: one company's rows come from the datastore of "
+            f"a site. Set it to the URL of one, such as https://openpaymentsdata.cms.gov."
+        )
+    published = source.datastore(partition.dataset, partition.program_year)
+    if published is None or release not in (None, published[1].release):
+        held = f"it holds release {published[1].release}" if published else "it holds none"
+        raise ReleaseNotFoundError(
+            f"The datastore of {settings.cms} has no {f'release {release}' if release else 'release'} of {partition}: {held}. "
+            f"Archived years and earlier releases are there as whole files only."
+        )
+    dataset_id, file = published
+    zone = RawZone(Path(settings.lake))
+    run_id = str(uuid.uuid4())
+    target = zone.downloads / f"{SLICE}{company_id}-{file.name}"
+    write_slice(source.http, source.site, dataset_id, company_id, target, on_rows)
+    layout = match_header(
+        partition.dataset, read_header(target), file.name, allow_new_columns=False
+    ).layout
+    landed = zone.land(target, partition, file.release, file.name, company_id=company_id)
+    zone.audit(landed, run_id, layout.name)
+    return landed
 
 
 def _report(

@@ -35,7 +35,11 @@ class EngineName(StrEnum):
 class Settings(BaseSettings):
     """One environment.
 
-    Units: memory limits as DuckDB writes them (``2GB``), shares between 0 and 1.
+    Units: memory limits as DuckDB writes them (``2GB``), shares between 0 and 1, times in seconds.
+    ``cms`` is a folder of CMS-named files or the URL of a CMS site, ``cms_archives`` where the ZIPs
+    of archived program years lie when they are not CMS's own. ``connections`` download one file.
+    ``watch_*`` are of the release sensor: on from the start, how often it asks, and how many
+    runs it lets wait or run at once.
     Raises ``pydantic.ValidationError`` on an unknown environment or engine.
     """
 
@@ -48,6 +52,14 @@ class Settings(BaseSettings):
     memory_limit: str = "2GB"
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     allow_new_columns: bool = False
+    cms_archives: str | None = None
+    connections: int = Field(8, ge=1)
+    cms_timeout: float = Field(30.0, gt=0)
+    cms_attempts: int = Field(6, ge=1)
+    cms_first_wait: float = Field(1.0, ge=0)
+    watch_cms: bool = False
+    watch_seconds: int = Field(3600, ge=30)
+    watch_max_runs: int = Field(6, ge=1)
     max_quarantine_share_general: Decimal = Field(Decimal("0.02"), ge=0, le=1)
     max_quarantine_share_research: Decimal = Field(Decimal("0.02"), ge=0, le=1)
     max_quarantine_share_ownership: Decimal = Field(Decimal("0.05"), ge=0, le=1)

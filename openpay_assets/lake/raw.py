@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from openpay_assets.cms.source import SLICE
 from openpay_assets.lake.tables import Partition
 
 CHUNK = 256 * 1024
@@ -36,6 +37,8 @@ class RawFile:
     sha256: str
     landed: bool
     source: str
+    company_id: str | None = None
+    """Set when these are the rows of one company only."""
 
     @property
     def partition(self) -> Partition:
@@ -49,7 +52,11 @@ class RawFile:
 
 
 class RawZone:
-    """Files under ``raw/dataset=D/year=Y/release=R/`` and the audit of their landing."""
+    """Files under ``raw/dataset=D/year=Y/release=R/`` and the audit of their landing.
+
+    One company's rows lie under ``raw/company_id=C/`` in the same way, where nothing that reads
+    whole partitions looks.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -59,34 +66,52 @@ class RawZone:
         """Folder of what is on its way into the zone."""
         return self.root / ".downloads"
 
-    def folder(self, partition: Partition, release: date) -> Path:
-        """Return the folder of one release of a partition."""
+    def folder(self, partition: Partition, release: date, company_id: str | None = None) -> Path:
+        """Return the folder of one release of a partition, or of one company's rows of it."""
         return self.root.joinpath(
             "raw",
+            *([f"{SLICE}{company_id}"] if company_id else []),
             f"dataset={partition.dataset}",
             f"year={partition.program_year}",
             f"release={release}",
         )
 
-    def land(self, source: Path, partition: Partition, release: date, name: str) -> RawFile:
-        """Copy a file into the zone, hashing it on the way; the same bytes again are skipped.
+    def land(
+        self,
+        source: Path,
+        partition: Partition,
+        release: date,
+        name: str,
+        *,
+        company_id: str | None = None,
+    ) -> RawFile:
+        """Put a file into the zone and hash it; the same bytes again are skipped.
 
-        The file appears under its name only when it is complete.
-        Raises ``RawFileConflictError`` when other bytes already lie there.
+        The file appears under its name only when it is complete. A download of this lake is
+        moved, anything else is copied. Raises ``RawFileConflictError`` when other bytes already
+        lie there.
         """
-        target = self.folder(partition, release) / name
+        target = self.folder(partition, release, company_id) / name
         is_new = not target.exists()
-        if not is_new:
+        is_download = source.is_relative_to(self.downloads)
+        if is_new and is_download:
             digest = _sha256(source)
-            if digest != _sha256(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+        elif is_new:
+            digest = _copy(source, target)
+        else:
+            digest = _sha256(target)
+            offered = digest if source.samefile(target) else _sha256(source)
+            if offered != digest:
                 raise RawFileConflictError(
                     f"{name} of release {release} is already landed with other bytes "
-                    f"({target}, sha256 {_sha256(target)[:12]}; offered {digest[:12]}). Raw files "
+                    f"({target}, sha256 {digest[:12]}; offered {offered[:12]}). Raw files "
                     f"are never replaced: publish a correction under its own release, or remove "
                     f"the landed file by hand if it is known to be wrong."
                 )
-        else:
-            digest = _copy(source, target)
+            if is_download:
+                source.unlink()
         return RawFile(
             path=str(target),
             dataset=str(partition.dataset),
@@ -97,6 +122,7 @@ class RawZone:
             sha256=digest,
             landed=is_new,
             source=str(source),
+            company_id=company_id,
         )
 
     def audit(self, file: RawFile, run_id: str, layout: str | None) -> None:

@@ -5,12 +5,40 @@ No single-run backfill: crossed ranges resolve wrongly on multi-partitions.
 
 from __future__ import annotations
 
+from datetime import date
+from typing import Any
+
 import dagster as dg
 
 PARTITION_JOB = "partition"
 
+HEALTH_JOB = "health"
+HEALTH = dg.AssetSelection.groups("health")
+HEALTH_AT = "0 7 * * *"
+
 partition_job = dg.define_asset_job(
     PARTITION_JOB,
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - HEALTH,
     description="One partition through every zone: raw, staging, curated, marts.",
 )
+
+health_job = dg.define_asset_job(
+    HEALTH_JOB, selection=HEALTH, description="Lists partitions that failed or are missing."
+)
+
+
+def health_schedule(*, running: bool) -> dg.ScheduleDefinition:
+    """Return the schedule of the health job: each morning."""
+    return dg.ScheduleDefinition(
+        name="daily_health",
+        job=health_job,
+        cron_schedule=HEALTH_AT,
+        default_status=(
+            dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED
+        ),
+    )
+
+
+def release_config(release: date | str | None) -> dict[str, Any]:
+    """Return the run configuration that asks for a release; the newest when None."""
+    return {"ops": {"raw_files": {"config": {"release": str(release)}}}} if release else {}

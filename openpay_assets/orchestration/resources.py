@@ -9,20 +9,42 @@ from pathlib import Path
 
 import dagster as dg
 
+from openpay_assets.cms.http import Http, Patience
 from openpay_assets.cms.source import CmsSource, source_for
 from openpay_assets.lake.raw import RawZone
 from openpay_assets.lake.tables import LakeTables
 
 
 class CmsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Where CMS files come from; ``location`` is ``OPENPAY_CMS``."""
+    """Where CMS files come from; ``location`` is ``OPENPAY_CMS``. Times are in seconds."""
 
     location: str
     allow_new_columns: bool = False
+    archive_site: str | None = None
+    connections: int = 8
+    timeout: float = 30.0
+    attempts: int = 6
+    first_wait: float = 1.0
 
     def source(self) -> CmsSource:
         """Return the source behind the location."""
-        return source_for(self.location)
+        patience = Patience(self.timeout, self.attempts, self.first_wait)
+        return self._source(patience)
+
+    def impatient_source(self) -> CmsSource:
+        """Return the source for a caller with a minute in all, such as a sensor."""
+        patience = Patience(
+            timeout=min(self.timeout, 10.0),
+            attempts=min(self.attempts, 3),
+            first_wait=self.first_wait,
+            longest_wait=10.0,
+            give_up_after=20.0,
+        )
+        return self._source(patience)
+
+    def _source(self, patience: Patience) -> CmsSource:
+        http = Http(patience, self.connections)
+        return source_for(self.location, archive_site=self.archive_site, http=http)
 
 
 class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]

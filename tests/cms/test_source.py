@@ -119,3 +119,12 @@ def test_what_stands_beside_the_payments_is_found_by_kind_and_year(source: Folde
     (removed,) = source.beside(FileKind.REMOVED, 2023)
     assert removed.file.program_year == 2023
     assert len(source.beside()) == 4  # one of them stood there before
+
+
+def test_slices_of_companies_count_only_in_a_folder_of_their_own(source: FolderSource) -> None:
+    folder = source.folder / "company_id=100000000204"
+    path = folder / "year=2023" / f"{GENERAL}06302026.csv"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    assert len(source.releases()) == 5
+    assert [x.location for x in FolderSource(folder).releases()] == [str(path)]

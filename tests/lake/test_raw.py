@@ -124,3 +124,39 @@ def test_every_landing_is_audited_also_of_bytes_already_there(zone: RawZone, sou
 
 def test_a_lake_without_files_has_no_audits(zone: RawZone) -> None:
     assert list(zone.audits()) == []
+
+
+def test_a_download_of_the_lake_is_moved_and_not_copied(zone: RawZone, source: Path) -> None:
+    zone.downloads.mkdir(parents=True)
+    content = source.read_bytes()
+    download = source.rename(zone.downloads / NAME)
+    inode = download.stat().st_ino
+    file = zone.land(download, PARTITION, RELEASE, NAME)
+    assert not download.exists()
+    assert Path(file.path).stat().st_ino == inode
+    assert (file.landed, file.sha256) == (True, hashlib.sha256(content).hexdigest())
+
+
+def test_a_download_of_what_is_landed_is_removed(zone: RawZone, source: Path) -> None:
+    first = zone.land(source, PARTITION, RELEASE, NAME)
+    zone.downloads.mkdir(parents=True)
+    download = source.rename(zone.downloads / NAME)
+    assert not zone.land(download, PARTITION, RELEASE, NAME).landed
+    assert not download.exists()
+    assert Path(first.path).exists()
+
+
+def test_the_landed_file_itself_may_be_offered(zone: RawZone, source: Path) -> None:
+    first = zone.land(source, PARTITION, RELEASE, NAME)
+    second = zone.land(Path(first.path), PARTITION, RELEASE, NAME)
+    assert (second.landed, second.sha256) == (False, first.sha256)
+    assert Path(first.path).exists()
+
+
+def test_a_slice_lies_apart_and_is_no_release_of_the_partition(zone: RawZone, source: Path) -> None:
+    file = zone.land(source, PARTITION, RELEASE, NAME, company_id="204")
+    where = Path("raw/company_id=204/dataset=general/year=2023/release=2024-06-28") / NAME
+    assert Path(file.path) == zone.root / where
+    assert zone.releases(PARTITION) == []
+    zone.audit(file, "run", "G4")
+    assert next(zone.audits())["company_id"] == "204"

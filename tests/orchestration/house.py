@@ -73,8 +73,12 @@ class House:
         # Not ``ephemeral()`` alone: it leaves its folder to the garbage collector, which warns.
         self._home = tempfile.TemporaryDirectory()
         self.instance = dg.DagsterInstance.ephemeral(tempdir=self._home.name)
-        self._job = build_definitions(self.settings).resolve_implicit_global_asset_job_def()
         self._duckdb = duckdb.connect()
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Take up the settings as they are now."""
+        self._job = build_definitions(self.settings).resolve_implicit_global_asset_job_def()
 
     def close(self) -> None:
         self.instance.dispose()

@@ -1,7 +1,7 @@
 """The raw zone as an asset: one CMS file per partition, landed byte for byte."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -10,7 +10,7 @@ import dagster as dg
 
 from openpay_assets.cms.csv import StrictParseError, read_header
 from openpay_assets.cms.names import parse_name
-from openpay_assets.cms.source import Release, find_release
+from openpay_assets.cms.source import Progress, Release, find_release
 from openpay_assets.contracts.registry import UnknownLayoutError, layout_of, match_header
 from openpay_assets.lake.raw import RawFile
 from openpay_assets.orchestration import checks
@@ -74,7 +74,12 @@ def raw_files(
     source = cms.source()
     release = find_release(source, partition.dataset, partition.program_year, wanted)
     zone = lake_zone.raw()
-    fetched = source.fetch(release, zone.downloads)
+    fetched = source.fetch(
+        release,
+        zone.downloads,
+        landed=zone.folder(partition, release.file.release) / release.file.name,
+        on_progress=log_tenths(context.log.info, release.file.name),
+    )
     file = zone.land(fetched, partition, release.file.release, release.file.name)
     layout, outcomes = judge(file, release, allow_new_columns=cms.allow_new_columns)
     zone.audit(file, context.run.run_id, layout)
@@ -95,6 +100,20 @@ def raw_files(
     )
 
 
+def log_tenths(log: Callable[[str], object], name: str) -> Progress:
+    """Return a progress that logs a line each time another tenth of a file is downloaded."""
+    logged = 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal logged
+        tenth = 10 * done // total if total else 10
+        if tenth > logged:
+            logged = tenth
+            log(f"{name}: {tenth * 10} % of {total:,} bytes downloaded")
+
+    return report
+
+
 def judge(
     file: RawFile, release: Release, *, allow_new_columns: bool
 ) -> tuple[str | None, dict[str, Outcome]]:
@@ -105,11 +124,13 @@ def judge(
         file.partition.program_year,
         file.release_date,
     )
+    # Only a member of a ZIP on a site without ranges has no stated size; its CRC was verified.
+    stated = "an unstated number" if release.size is None else f"{release.size:,}"
     outcomes = [
         Outcome(
             "bytes_complete",
-            file.size == release.size,
-            f"{file.name}: {file.size:,} bytes landed, {release.size:,} published, sha256 {file.sha256}.",
+            release.size in (None, file.size),
+            f"{file.name}: {file.size:,} bytes landed, {stated} published, sha256 {file.sha256}.",
             {"bytes": file.size, "published_bytes": release.size, "sha256": file.sha256},
         ),
         Outcome(
