@@ -102,6 +102,13 @@ def beside_name(kind: FileKind, release: date, program_year: int | None = None) 
     return f"{stem}{year}_P{_stamp(release, since)}{joined}.csv"
 
 
+def archive_name(program_year: int, release: date) -> str:
+    """Return the name of the ZIP file that holds the payment files of a program year."""
+    if release >= TWO_STAMPS_SINCE:
+        return f"PGYR{program_year}_P{_stamp(release, TWO_STAMPS_SINCE)}.zip"
+    return f"PGYR{program_year % 100}_P{release:%m%d%y}.ZIP"
+
+
 def generation(release: date) -> date:
     """Return the day on which the data of a release were generated."""
     return _publications().get(release) or release - USUAL_GENERATION

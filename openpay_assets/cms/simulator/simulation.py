@@ -20,6 +20,7 @@ from openpay_assets.cms.simulator import (
     vocabulary,
     writer,
 )
+from openpay_assets.cms.simulator.beside import write_beside
 from openpay_assets.contracts.model import Dataset, Layout
 from openpay_assets.contracts.registry import layout_of
 from openpay_assets.contracts.rules import FIRST_DAY, PartitionFacts, Severity
@@ -27,10 +28,10 @@ from openpay_assets.contracts.rules import FIRST_DAY, PartitionFacts, Severity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from duckdb import DuckDBPyConnection
+
     from openpay_assets.cms.simulator.dirt import Damage
     from openpay_assets.cms.simulator.story import Story
-
-    from duckdb import DuckDBPyConnection
 
 MOST_ROWS = 20_000_000
 """Of general records, which is as many as record ids allow; real years have up to 16 million."""
@@ -148,6 +149,8 @@ def simulate(
         files = []
         for together in editions:
             files += _write_release(connection, folder, together, request, on_progress)
+        if beside:
+            write_beside(connection, folder, files)
         return files
 
 
@@ -338,7 +341,7 @@ def _expected(
             "rows": request.rows,
             "dirt": request.dirt,
             "without": list(request.without),
-            "lies": request.lies,
+            **({"lies": request.lies} if told else {}),
         },
     }
 
