@@ -215,6 +215,27 @@ def test_every_dirty_row_is_found_and_breaks_the_one_rule_it_was_made_for(
     } - impossible
 
 
+@pytest.mark.parametrize("dataset", Dataset)
+def test_in_every_release_of_a_story_the_dirt_is_found_and_nothing_else(
+    tmp_path: Path, reader: Backend, dataset: Dataset
+) -> None:
+    files = simulate(
+        tmp_path,
+        years=[2019],
+        rows=GENERAL_ROWS[dataset],
+        datasets=[dataset],
+        releases=3,
+        release="2022-06-30",
+        dirt=0.5,
+        threads=1,
+    )
+    assert len({x.layout for x in files}) == 2
+    for file in files:
+        layout = layout_of(dataset, 2019, file.release.isoformat())
+        _check_found(_find(reader, file, Era(layout, 2019, file.release)), file)
+        assert file.expected["quarantined"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("era", [x for x in ERAS if x.program_year == 2025], ids=str)
 def test_rare_choices_do_not_break_a_second_rule(tmp_path: Path, reader: Backend, era: Era) -> None:
