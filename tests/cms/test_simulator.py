@@ -215,24 +215,27 @@ def test_every_dirty_row_is_found_and_breaks_the_one_rule_it_was_made_for(
     } - impossible
 
 
+@pytest.mark.parametrize(
+    ("year", "last", "layouts"), [(2013, "2016-06-30", 3), (2019, "2022-06-30", 2)]
+)
 @pytest.mark.parametrize("dataset", Dataset)
 def test_in_every_release_of_a_story_the_dirt_is_found_and_nothing_else(
-    tmp_path: Path, reader: Backend, dataset: Dataset
+    tmp_path: Path, reader: Backend, dataset: Dataset, year: int, last: str, layouts: int
 ) -> None:
     files = simulate(
         tmp_path,
-        years=[2019],
+        years=[year],
         rows=GENERAL_ROWS[dataset],
         datasets=[dataset],
-        releases=3,
-        release="2022-06-30",
+        releases=4 if year == 2013 else 2,
+        release=last,
         dirt=0.5,
         threads=1,
     )
-    assert len({x.layout for x in files}) == 2
+    assert len({x.layout for x in files}) == layouts
     for file in files:
-        layout = layout_of(dataset, 2019, file.release.isoformat())
-        _check_found(_find(reader, file, Era(layout, 2019, file.release)), file)
+        layout = layout_of(dataset, year, file.release.isoformat())
+        _check_found(_find(reader, file, Era(layout, year, file.release)), file)
         assert file.expected["quarantined"]
 
 

@@ -229,8 +229,10 @@ def _moment(day: date) -> str:
 
 def _all_files(folder: Path) -> Iterator[PublishedFile]:
     source = FolderSource(folder)
-    for published in (*source.releases(), *source.beside()):
-        yield PublishedFile(published.file, Path(published.location))
+    for release in source.releases():
+        yield PublishedFile(release.file, Path(release.location))
+    for beside in source.beside():
+        yield PublishedFile(beside.file, Path(beside.location))
 
 
 def _is_archived(program_year: int | None, today: date) -> bool:

@@ -151,19 +151,25 @@ def steady_damages(
 ) -> list[Damage]:
     """Return the damages that every layout of a partition's story can suffer.
 
-    The same list for each release, save for the day of publication that a row states: a dirty
-    row is dirty in the same way and with the same values in all of them.
+    The same list for each release, so that a dirty row is dirty in the same way and with the
+    same values in all of them, save for two things that belong to a release: the day of
+    publication that a row states, and which columns of a slot there are to move.
     """
     days = publications.publications_of(program_year)
-    layouts = [layout_of(dataset, program_year, day.isoformat()) for day in days]
-    columns = frozenset.intersection(*(frozenset(layout.source_of) for layout in layouts))
-    steady, own = (
-        dirt.damages_for(PartitionFacts(dataset, program_year, day, columns), without)
-        for day in (days[-1], release)
-    )
+    columns = {
+        day: frozenset(layout_of(dataset, program_year, day.isoformat()).source_of)
+        for day in {*days, release}
+    }
+    common = frozenset.intersection(*columns.values())
+
+    def damages(day: date, known: frozenset[str], moving: bool) -> list[Damage]:
+        found = dirt.damages_for(PartitionFacts(dataset, program_year, day, known), without)
+        return [x for x in found if (x.rule in dirt.MOVING) == moving]
+
+    steady = zip(damages(days[-1], common, False), damages(release, common, False), strict=True)
     return [
-        now if "payment_publication_date" in now.columns else always
-        for always, now in zip(steady, own, strict=True)
+        *(now if "payment_publication_date" in now.columns else always for always, now in steady),
+        *damages(release, columns[release], True),
     ]
 
 
