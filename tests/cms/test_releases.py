@@ -259,9 +259,14 @@ def test_the_list_of_removed_records_is_what_is_gone(folder: Path, site: list[Pa
 
 def test_program_years_before_2016_have_no_list_of_removed_records(tmp_path: Path) -> None:
     _, new = simulate(
-        tmp_path, years=[2015], rows=100, releases=2, datasets=[Dataset.GENERAL], threads=1
+        tmp_path, years=[2015], rows=100, releases=2, lies=1, datasets=[Dataset.GENERAL], threads=1
     )
     assert new.expected["changes"]["removed"]["rows"] > 0
+    assert new.expected["lies"] == {
+        "changed_but_marked_unchanged": 1,
+        "removed_but_not_listed": 0,
+        "listed_but_not_removed": 0,
+    }
     assert list(tmp_path.glob("OP_REMOVED*")) == []
 
 
@@ -347,6 +352,7 @@ def test_archived_program_years_have_their_last_releases(tmp_path: Path) -> None
         ({"releases": 0}, "releases is 0; it must be at least 1"),
         ({"lies": 1}, "only releases can lie"),
         ({"releases": 2, "lies": -1}, "lies is -1"),
+        ({"releases": 2, "rows": 15_000_001}, "with releases at most 15,000,000"),
         ({"releases": 2, "release": "2023-01-01"}, "was first published on 2023-06-30"),
     ],
     ids=lambda x: str(x),
@@ -355,7 +361,7 @@ def test_arguments_that_make_no_story_are_refused(
     tmp_path: Path, arguments: dict[str, object], words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
-        simulate(tmp_path, years=[2022], rows=50, **arguments)  # type: ignore[arg-type]
+        simulate(tmp_path, **{"years": [2022], "rows": 50, **arguments})  # type: ignore[arg-type]
 
 
 def test_differences_are_drawn_only_for_what_has_a_story(

@@ -23,6 +23,7 @@ from openpay_assets.cms.names import parse_name
 from openpay_assets.cms.simulator import SimulatedFile, publications, simulate, simulation, writer
 from openpay_assets.cms.simulator.dirt import damages_for
 from openpay_assets.cms.simulator.records import money_columns
+from openpay_assets.cms.simulator.story import Story
 from openpay_assets.cms.simulator.vocabulary import read_data
 from openpay_assets.contracts.model import Dataset, Layout
 from openpay_assets.contracts.registry import (
@@ -749,3 +750,7 @@ def test_record_ids_leave_room_for_the_largest_simulation() -> None:
             x for x in [*simulation.FIRST_IDS.values(), simulation.IDS_OF_A_YEAR] if x > first
         ]
         assert first + 3 * simulation.rows_of(dataset, simulation.MOST_ROWS) <= min(following)
+        days = publications.publications_of(2016)
+        rows = simulation.rows_of(dataset, simulation.MOST_ROWS_WITH_RELEASES)
+        last = Story(days, len(days) - 1, rows)
+        assert first + 3 * last.numbers <= min(following)
