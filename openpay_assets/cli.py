@@ -196,6 +196,12 @@ def simulate(
     dirt: Annotated[float, typer.Option(help="Share of rows with a defect.", min=0, max=1)] = 0.0,
     dataset: Annotated[list[Dataset] | None, typer.Option(help="Only these datasets.")] = None,
     release: Annotated[str | None, typer.Option(help="Release day; the newest by default.")] = None,
+    releases: Annotated[
+        int | None, typer.Option(help="How many releases of each year, up to that day.", min=1)
+    ] = None,
+    beside: Annotated[
+        bool, typer.Option(help="Also what stands beside the payments: profiles, summaries.")
+    ] = True,
 ) -> None:
     """Write a CMS site to disk: real layouts and domains, invented people and companies."""
     from openpay_assets.cms.simulator import simulate as write_site
@@ -210,6 +216,8 @@ def simulate(
             dirt=dirt,
             datasets=tuple(dataset or Dataset),
             release=release,
+            releases=releases,
+            beside=beside,
             on_progress=lambda *_: progress.advance(task),
         )
     for file in files:
@@ -217,6 +225,29 @@ def simulate(
     say(
         f"Run a partition of it with: OPENPAY_CMS={folder} openpay run general {min(_years(years) or (2023,))}"
     )
+
+
+@app.command()
+def serve(
+    folder: Annotated[Path, typer.Argument(help="A folder that openpay simulate wrote.")],
+    port: Annotated[int, typer.Option(help="Port of 127.0.0.1; 0 takes a free one.")] = 8800,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="What shall go wrong, how often and where: reset:2@OP_DTL_GNRL."),
+    ] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="Publish releases up to this day only; all by default.")
+    ] = None,
+) -> None:
+    """Serve a simulated CMS site over HTTP: catalog, query API, files; faults on demand."""
+    from openpay_assets.cms.simulator.server import SiteServer
+
+    server = SiteServer(folder, port, fault or (), _day(as_of, "--as-of"))
+    say(f"{server.url}  (stop with Ctrl-C)")
+    try:
+        server.serve()
+    except KeyboardInterrupt:
+        say("stopped")
 
 
 def _run(partition: Partition, release: date | None) -> RunReport:
@@ -352,14 +383,14 @@ def progress_bar() -> Progress:
     )
 
 
-def _day(value: str | None) -> date | None:
+def _day(value: str | None, option: str = "--release") -> date | None:
     if value is None:
         return None
     try:
         return datetime.strptime(value, "%Y-%m-%d").date()
     except ValueError as error:
         raise typer.BadParameter(
-            f"{value} is not a day such as 2023-06-30", param_hint="--release"
+            f"{value} is not a day such as 2023-06-30", param_hint=option
         ) from error
 
 

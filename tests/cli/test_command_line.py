@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from openpay_assets.cms.simulator import simulate
@@ -229,3 +230,61 @@ def test_four_partitions_at_once_lose_nothing(tmp_path: Path) -> None:
     )
     assert row["here"] == row["there"]
     assert len(files) == 4
+
+
+def test_a_simulated_site_with_two_releases_is_served(tmp_path: Path) -> None:
+    openpay = OpenPay(tmp_path / "lake", tmp_path / "cms")
+    made = openpay(
+        "simulate",
+        str(tmp_path / "cms"),
+        *("--years", "2022", "--rows", "60", "--dataset", "general"),
+        *("--release", "2024-01-18", "--releases", "2"),
+    )
+    assert made.returncode == 0, made.stderr
+    names = {path.name for path in (tmp_path / "cms").iterdir()}
+    assert {
+        "OP_DTL_GNRL_PGYR2022_P06302023.csv",
+        "OP_DTL_GNRL_PGYR2022_P01182024.csv",
+        "OP_REMOVED_DELETED_PGYR2022_P01182024.csv",
+        "PBLCTN_DSHBRD_P01182024_01032024.csv",
+    } <= names
+    site = subprocess.Popen(
+        openpay.command(
+            *("serve", str(tmp_path / "cms"), "--port", "0"),
+            *("--fault", "503@/api/", "--as-of", "2023-06-30"),
+        ),
+        env=openpay.environment,
+        cwd=PROJECT_ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert site.stdout is not None
+        url = site.stdout.readline().split()[0]
+        catalog = f"{url}/api/1/metastore/schemas/dataset/items"
+        assert httpx.get(catalog).status_code == 503
+        [item] = [x for x in httpx.get(catalog).json() if x["theme"] == ["General Payments"]]
+        answer = httpx.get(item["distribution"][0]["downloadURL"])
+        first = tmp_path / "cms" / "OP_DTL_GNRL_PGYR2022_P06302023.csv"
+        assert answer.content == first.read_bytes()
+    finally:
+        site.send_signal(signal.SIGINT)
+        out, _ = site.communicate(timeout=60)
+    assert out == "stopped\n"
+    assert site.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--as-of", "soon"), "--as-of"),
+        (("--fault", "fire"), "Kinds: stall, reset"),
+    ],
+)
+def test_a_site_cannot_be_served_like_this(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    openpay = OpenPay(tmp_path / "lake", tmp_path)
+    answer = openpay("serve", str(tmp_path), *arguments)
+    assert answer.returncode == 2
+    assert words in answer.stderr

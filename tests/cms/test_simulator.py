@@ -23,6 +23,7 @@ from openpay_assets.cms.names import parse_name
 from openpay_assets.cms.simulator import SimulatedFile, publications, simulate, simulation, writer
 from openpay_assets.cms.simulator.dirt import damages_for
 from openpay_assets.cms.simulator.records import money_columns
+from openpay_assets.cms.simulator.story import Story
 from openpay_assets.cms.simulator.vocabulary import read_data
 from openpay_assets.contracts.model import Dataset, Layout
 from openpay_assets.contracts.registry import (
@@ -213,6 +214,30 @@ def test_every_dirty_row_is_found_and_breaks_the_one_rule_it_was_made_for(
     assert {*found.quarantined, *found.warned} == {
         x.name for x in rules_for(era.facts)
     } - impossible
+
+
+@pytest.mark.parametrize(
+    ("year", "last", "layouts"), [(2013, "2016-06-30", 3), (2019, "2022-06-30", 2)]
+)
+@pytest.mark.parametrize("dataset", Dataset)
+def test_in_every_release_of_a_story_the_dirt_is_found_and_nothing_else(
+    tmp_path: Path, reader: Backend, dataset: Dataset, year: int, last: str, layouts: int
+) -> None:
+    files = simulate(
+        tmp_path,
+        years=[year],
+        rows=GENERAL_ROWS[dataset],
+        datasets=[dataset],
+        releases=4 if year == 2013 else 2,
+        release=last,
+        dirt=0.5,
+        threads=1,
+    )
+    assert len({x.layout for x in files}) == layouts
+    for file in files:
+        layout = layout_of(dataset, year, file.release.isoformat())
+        _check_found(_find(reader, file, Era(layout, year, file.release)), file)
+        assert file.expected["quarantined"]
 
 
 @pytest.mark.slow
@@ -725,3 +750,7 @@ def test_record_ids_leave_room_for_the_largest_simulation() -> None:
             x for x in [*simulation.FIRST_IDS.values(), simulation.IDS_OF_A_YEAR] if x > first
         ]
         assert first + 3 * simulation.rows_of(dataset, simulation.MOST_ROWS) <= min(following)
+        days = publications.publications_of(2016)
+        rows = simulation.rows_of(dataset, simulation.MOST_ROWS_WITH_RELEASES)
+        last = Story(days, len(days) - 1, rows)
+        assert first + 3 * last.numbers <= min(following)

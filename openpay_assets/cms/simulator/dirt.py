@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 FOOD = "Food and Beverage"
 NATURE = "nature_of_payment_or_transfer_of_value"
 FORM = "form_of_payment_or_transfer_of_value"
+MOVING = ("product_slots_contiguous", "investigator_slots_contiguous")
+"""Rules that are broken by moving all columns of a slot, whichever a layout has."""
+
 LATER_SLOTS = (2, 3, 5)
 """Where the content of the first slot may end up."""
 
@@ -254,9 +257,7 @@ def _third_parties() -> list[Damage]:
 def _moved_products(facts: PartitionFacts) -> list[Damage]:
     slots = dict(product_slots(facts.layout_columns))
     return [
-        _moved("product_slots_contiguous", slots[1], slots[later], products="drug")
-        for later in LATER_SLOTS
-        if slots
+        _moved(MOVING[0], slots[1], slots[later], products="drug") for later in LATER_SLOTS if slots
     ]
 
 
@@ -265,10 +266,7 @@ def _moved_people(facts: PartitionFacts) -> list[Damage]:
         slot: [name for name in investigator_fields(slot) if name in facts.layout_columns]
         for slot in (1, *LATER_SLOTS)
     }
-    return [
-        _moved("investigator_slots_contiguous", slots[1], slots[later], investigators=1)
-        for later in LATER_SLOTS
-    ]
+    return [_moved(MOVING[1], slots[1], slots[later], investigators=1) for later in LATER_SLOTS]
 
 
 def _moved(rule: str, first: Sequence[str], later: Sequence[str], **asked: Any) -> Damage:

@@ -94,6 +94,13 @@ LINE_BREAK_SOURCES = {
 }
 """List of words that a record's free text comes from: the only values with line breaks."""
 
+FREE_TEXTS = {
+    Dataset.GENERAL: "contextual_information",
+    Dataset.RESEARCH: "context_of_research",
+    Dataset.OWNERSHIP: "terms_of_interest",
+}
+"""Column of a record's free text; every layout has it."""
+
 
 def draw_sql(dataset: Dataset) -> str:
     """Return the statement that draws rows ``from_row`` to ``to_row`` into ``chunk``."""
@@ -105,14 +112,18 @@ def money_columns(dataset: Dataset) -> frozenset[str]:
     return frozenset(c.name for c in source_columns(dataset) if c.type is ColumnType.MONEY)
 
 
-def clean_columns(facts: PartitionFacts) -> dict[str, str]:
+def clean_columns(facts: PartitionFacts, style: date | None = None) -> dict[str, str]:
     """Return what fills the columns of the layout: SQL over ``joins``, by canonical column.
 
-    Columns that no simulated record fills are not in it.
+    Columns that no simulated record fills are not in it. ``style`` is given for a release that
+    has a story: the day whose spelling its values keep.
     """
+    columns = _columns(facts, style or facts.release)
+    if style:
+        columns = {**columns, **_told_columns(facts.dataset, columns)}
     return {
         name: value
-        for name, value in _columns(facts).items()
+        for name, value in columns.items()
         if name in facts.layout_columns and value != EMPTY
     }
 
@@ -122,7 +133,22 @@ def joins(dataset: Dataset) -> str:
     return _JOINS[dataset]
 
 
-def _columns(facts: PartitionFacts) -> Mapping[str, str]:
+def _told_columns(dataset: Dataset, columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns that depend on what happened to a record since it was published."""
+    free_text = FREE_TEXTS[dataset]
+    return {
+        "change_type": "c.change_type",
+        "dispute_status_for_publication": (
+            "CASE WHEN c.flipped != chance(900, c.record, 'dispute') THEN 'Yes' ELSE 'No' END"
+        ),
+        free_text: (
+            "CASE WHEN c.correction > 0 THEN 'Corrected after review, number ' || c.correction "
+            f"ELSE {columns[free_text]} END"
+        ),
+    }
+
+
+def _columns(facts: PartitionFacts, style: date) -> Mapping[str, str]:
     """Expressions by canonical column; a column that is not there is always empty."""
     per_dataset = {
         Dataset.GENERAL: _general,
@@ -131,14 +157,14 @@ def _columns(facts: PartitionFacts) -> Mapping[str, str]:
     }
     texts = {name: f"b.{sql_name(name)}" for name in product_columns()}
     columns = {**texts, **_common(facts), **per_dataset[facts.dataset](facts)}
-    return {name: _in_the_style_of(facts, name, value) for name, value in columns.items()}
+    return {name: _in_style(style, facts, name, value) for name, value in columns.items()}
 
 
-def _in_the_style_of(facts: PartitionFacts, name: str, value: str) -> str:
+def _in_style(style: date, facts: PartitionFacts, name: str, value: str) -> str:
     """Write a value as the files of a release and program year write it."""
-    if "specialty" in name and facts.release < PIPES_SINCE:
+    if "specialty" in name and style < PIPES_SINCE:
         return f"replace({value}, '|', '/ ')"
-    if name == "legacy_product_indicator" and facts.release < CAPITAL_NON_COVERED_SINCE:
+    if name == "legacy_product_indicator" and style < CAPITAL_NON_COVERED_SINCE:
         return f"replace({value}, 'Non-Covered', 'Non-covered')"
     if "_pdi_" in name and facts.program_year < DEVICE_IDENTIFIERS_SINCE:
         return EMPTY
@@ -187,7 +213,7 @@ def _general(_: PartitionFacts) -> dict[str, str]:
             "coalesce(p.charity, CASE WHEN chance(150000, c.record, 'not a charity') THEN 'No' END)"
         ),
         "third_party_equals_covered_recipient_indicator": "p.equals_covered",
-        "contextual_information": _free_text(Dataset.GENERAL),
+        FREE_TEXTS[Dataset.GENERAL]: _free_text(Dataset.GENERAL),
     }
 
 
@@ -211,7 +237,7 @@ def _research(_: PartitionFacts) -> dict[str, str]:
         "name_of_study": "s.name",
         "clinicaltrials_gov_identifier": "s.nct",
         "research_information_link": "s.link",
-        "context_of_research": _free_text(Dataset.RESEARCH),
+        FREE_TEXTS[Dataset.RESEARCH]: _free_text(Dataset.RESEARCH),
     }
 
 
@@ -221,7 +247,7 @@ def _ownership(_: PartitionFacts) -> dict[str, str]:
         "physician_primary_type": "r.primary_type_1",
         "physician_specialty": "r.specialty_1",
         "value_of_interest": "money(c.interest_cents)",
-        "terms_of_interest": _free_text(Dataset.OWNERSHIP),
+        FREE_TEXTS[Dataset.OWNERSHIP]: _free_text(Dataset.OWNERSHIP),
         "interest_held_by_physician_or_an_immediate_family_member": "c.holder",
     }
 

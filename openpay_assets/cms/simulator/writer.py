@@ -19,6 +19,7 @@ from openpay_assets.cms.simulator.records import (
     joins,
     money_columns,
 )
+from openpay_assets.cms.simulator.story import Changes, Story, live
 from openpay_assets.cms.simulator.vocabulary import set_variables
 from openpay_assets.contracts.model import Layout
 from openpay_assets.contracts.rules import RULES, PartitionFacts, Severity
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 500_000
 BUFFER_BYTES = 4 * 1024 * 1024
 _SEVERITIES = {rule.name: rule.severity for rule in RULES}
+
+
+def severity_of(damage: Damage) -> Severity:
+    """Return what happens to a row with the damage."""
+    return _SEVERITIES[damage.rule]
 
 
 @dataclass
@@ -43,6 +49,7 @@ class Tally:
     quarantined_cents: int = 0
     quarantined_interest_cents: int = 0
     broken: dict[str, int] = field(default_factory=dict)
+    changes: Changes = field(default_factory=Changes.none)
 
     def add(self, damage: Damage | None, rows: int, cents: int, interest: int, breaks: int) -> None:
         """Count the rows that suffer a damage, or the clean ones."""
@@ -55,7 +62,7 @@ class Tally:
         if damage is None:
             return
         self.broken[damage.rule] = self.broken.get(damage.rule, 0) + rows
-        if _SEVERITIES[damage.rule] is Severity.QUARANTINE:
+        if severity_of(damage) is Severity.QUARANTINE:
             self.quarantined_rows += rows
             self.quarantined_cents += cents
             self.quarantined_interest_cents += interest
@@ -77,14 +84,16 @@ def write_file(
     damages: Sequence[Damage],
     rows: int,
     on_rows: Callable[[int], None],
+    story: Story | None = None,
 ) -> Tally:
     """Write a file of ``rows`` records, planned in ``plan``, and return what is in it.
 
-    ``on_rows`` is told how many rows are written after every chunk.
+    With a story, ``rows`` counts the record numbers in use, and the records among them that the
+    release publishes are written. ``on_rows`` is told how many numbers are done after every chunk.
     """
     tally = Tally()
     partial, chunk = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.chunk")
-    copy = _copy_sql(facts, layout, damages, chunk)
+    copy = _copy_sql(facts, layout, damages, chunk, story)
     try:
         with partial.open("wb") as target:
             target.write((",".join(layout.header) + "\n").encode("ascii"))
@@ -92,6 +101,8 @@ def write_file(
                 last = min(first + CHUNK_ROWS, rows)
                 set_variables(connection, from_row=first, to_row=last)
                 connection.execute(draw_sql(facts.dataset))
+                if story:
+                    live(connection, facts.dataset, story, tally.changes)
                 _count_chunk(connection, facts, damages, tally)
                 connection.execute(copy)
                 with chunk.open("rb") as source:
@@ -112,14 +123,18 @@ def write_json(path: Path, content: object) -> None:
 
 
 def _copy_sql(
-    facts: PartitionFacts, layout: Layout, damages: Sequence[Damage], target: Path
+    facts: PartitionFacts,
+    layout: Layout,
+    damages: Sequence[Damage],
+    target: Path,
+    story: Story | None,
 ) -> str:
     """Return the statement that writes the lines of a chunk.
 
     DuckDB's own CSV writer would quote as well, but then rows and not lines would be sorted,
     which takes four times as long; and joins alone do not keep the order of rows.
     """
-    clean = clean_columns(facts)
+    clean = clean_columns(facts, story.style if story else None)
     money = money_columns(facts.dataset)
     fields = []
     for _, name in layout.columns:

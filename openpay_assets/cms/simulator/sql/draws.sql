@@ -32,6 +32,9 @@ CREATE MACRO digits(width, number, purpose) AS
 -- US dollars as CMS writes them: two decimals, nothing else.
 CREATE MACRO money(cents) AS (cents::DECIMAL(15, 0) * 0.01::DECIMAL(3, 2))::DECIMAL(18, 2)::VARCHAR;
 
+-- A share of a sum in whole cents.
+CREATE MACRO half_up(sum, parts) AS (2 * sum::HUGEINT + parts) // (2 * parts::HUGEINT);
+
 -- A value as CMS writes it between commas: text in quotes, money without, nothing for nothing.
 -- Testing before replacing makes the whole simulation a third faster.
 CREATE MACRO quoted(value) AS
