@@ -120,6 +120,14 @@ class RawZone:
             for line in path.read_text(encoding="utf-8").splitlines():
                 yield json.loads(line)
 
+    def partitions(self) -> list[Partition]:
+        """Return the partitions of which any release is landed."""
+        found = {
+            Partition.parse(f"{_value(year.parent)}|{_value(year)}")
+            for year in self.root.glob("raw/dataset=*/year=*")
+        }
+        return sorted(x for x in found if self.releases(x))
+
     def releases(self, partition: Partition) -> list[date]:
         """Return the releases of a partition that are landed, oldest first."""
         folder = self.folder(partition, date.min).parent
@@ -128,6 +136,10 @@ class RawZone:
             for path in folder.glob("release=*")
             if any(path.glob("*.csv"))
         )
+
+
+def _value(folder: Path) -> str:
+    return folder.name.partition("=")[2]
 
 
 def _sha256(path: Path) -> str:
