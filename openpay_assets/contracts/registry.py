@@ -27,6 +27,7 @@ CURATED_TABLES = (
     "physicians",
     "companies",
     "hospitals",
+    "release_changes",
 )
 
 
