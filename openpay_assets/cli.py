@@ -52,8 +52,8 @@ app = typer.Typer(
 )
 
 FAILED, USAGE = 1, 2
-STEPS = 9
-"""Steps of the partition job: raw, stage, six curated tables, marts."""
+STEPS = 11
+"""Steps of the partition job: raw, removed list, stage, seven curated tables, marts."""
 
 
 class Format(StrEnum):

@@ -19,14 +19,23 @@ def build_definitions(settings: Settings, **resource_overrides: object) -> dg.De
 
     ``resource_overrides`` replace resources by key, so that a test swaps a single part.
     """
+    from openpay_assets.orchestration.assets.changes import release_changes
     from openpay_assets.orchestration.assets.curated import CURATED_ASSETS
     from openpay_assets.orchestration.assets.marts import marts_asset
     from openpay_assets.orchestration.assets.raw import raw_files
+    from openpay_assets.orchestration.assets.removed import removed_list
     from openpay_assets.orchestration.assets.staging import staging
     from openpay_assets.orchestration.jobs import partition_job
 
     return dg.Definitions(
-        assets=[raw_files, staging, *CURATED_ASSETS, marts_asset()],
+        assets=[
+            raw_files,
+            removed_list,
+            staging,
+            *CURATED_ASSETS,
+            release_changes,
+            marts_asset(),
+        ],
         jobs=[partition_job],
         resources={**resources(settings), **resource_overrides},
         executor=dg.in_process_executor,
@@ -37,6 +46,7 @@ def resources(settings: Settings) -> dict[str, object]:
     """Return the resources of an environment by key."""
     from openpay_assets.orchestration.assets.marts import dbt_resource
     from openpay_assets.orchestration.assets.raw import RawFileIOManager
+    from openpay_assets.orchestration.assets.removed import RemovedListIOManager
 
     return {
         "cms": CmsResource(location=settings.cms, allow_new_columns=settings.allow_new_columns),
@@ -44,6 +54,7 @@ def resources(settings: Settings) -> dict[str, object]:
         "lake": lake_io_manager(settings),
         "lake_zone": LakeResource(root=settings.lake),
         "raw_io": RawFileIOManager(root=settings.lake),
+        "removed_io": RemovedListIOManager(root=settings.lake),
         "thresholds": Thresholds(
             max_quarantine_share={str(d): float(settings.max_quarantine_share(d)) for d in Dataset},
             max_wrong_year_share=float(settings.max_wrong_year_share),

@@ -201,6 +201,12 @@ def _listed(names: Sequence[str], most: int = 8) -> str:
 
 
 @cache
+def removed_list_header() -> list[str]:
+    """Return the columns of CMS's lists of removed records, in order."""
+    return [row["source_column"] for row in _rows("removed_list.csv")]
+
+
+@cache
 def allowed_values(name: str, program_year: int | None = None) -> tuple[str, ...]:
     """Values of a list in ``values.csv``; with a program year, those that belong to it.
 

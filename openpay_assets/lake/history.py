@@ -82,9 +82,13 @@ def state_property(partition: Partition | None, release: date | str) -> str:
 
 
 def current_states(properties: Mapping[str, str]) -> dict[Partition, CommittedPartition]:
-    """Return what is committed now, by partition."""
+    """Return what is committed now, by partition; a table without partitions has none."""
     states = [json.loads(v) for k, v in properties.items() if k.startswith(f"{PARTITION}.")]
-    return {Partition.parse(x[PARTITION]): CommittedPartition.read(x) for x in states}
+    return {
+        Partition.parse(x[PARTITION]): CommittedPartition.read(x)
+        for x in states
+        if x[PARTITION] != WHOLE
+    }
 
 
 def release_states(
@@ -106,7 +110,11 @@ def newest(releases: Mapping[date, CommittedPartition], day: date) -> date | Non
 
 
 def record(
-    transaction: Transaction, partition: Partition, state: Mapping[str, str], *, whole_table: bool
+    transaction: Transaction,
+    partition: Partition | None,
+    state: Mapping[str, str],
+    *,
+    whole_table: bool,
 ) -> None:
     """Stage the current state, and the state and the tag of its release.
 
@@ -115,14 +123,15 @@ def record(
     """
     metadata = transaction.table_metadata
     text = json.dumps(state)
-    properties = {f"{PARTITION}.{partition}": text}
-    owner, release, kept = (partition, state[RELEASE], text) if not whole_table else (None, "", "")
-    if whole_table:
+    properties = {f"{PARTITION}.{partition or WHOLE}": text}
+    owner, release, kept = partition, state[RELEASE], text
+    if whole_table or partition is None:
+        owner = None
         release, composition = _composition(metadata.properties, partition, state)
         kept = json.dumps({**state, COMPOSITION: composition})
         recorded = metadata.properties.get(state_property(None, release))
         before = json.loads(recorded)[COMPOSITION] if recorded else {}
-        if any(composition[name] < day for name, day in before.items()):
+        if any(composition.get(name, "") < day for name, day in before.items()):
             transaction.set_properties(properties)
             return
     transaction.set_properties({**properties, state_property(owner, release): kept})
@@ -130,11 +139,11 @@ def record(
 
 
 def _composition(
-    properties: Mapping[str, str], partition: Partition, state: Mapping[str, str]
+    properties: Mapping[str, str], partition: Partition | None, state: Mapping[str, str]
 ) -> tuple[str, dict[str, str]]:
     """Return the newest release in a whole table, and the release of each partition in it."""
     others = {str(p): x.release for p, x in current_states(properties).items()}
-    composition = {**others, str(partition): state[RELEASE]}
+    composition = {**others, str(partition or WHOLE): state[RELEASE]}
     return max(composition.values()), composition
 
 

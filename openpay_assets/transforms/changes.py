@@ -15,11 +15,10 @@ for every record, so a hash over the columns of both layouts takes their place.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from functools import reduce
-from operator import and_
 from typing import TYPE_CHECKING
 
 import ibis
@@ -123,10 +122,19 @@ def column_counts(changes: ir.Table) -> ir.Table:
     return each.group_by("column").aggregate(rows=each.count())
 
 
-def sample(changes: ir.Table, *conditions: ir.BooleanValue, limit: int = 5) -> ir.Table:
-    """Return the first record ids among changes that meet every condition."""
-    chosen = changes.filter(reduce(and_, conditions))
-    return chosen.select("record_id", "kind", "change_type").order_by("record_id").limit(limit)
+def flagged_ids(
+    staged: ir.Table, changes: ir.Table, flags: Sequence[str], kinds: Sequence[Kind | None]
+) -> ir.Table:
+    """Return ids of records with some CMS flags that are of some kinds; None is unchanged."""
+    listed = changes.filter(
+        changes.change_type.isin(flags)
+        & changes.kind.isin([str(kind) for kind in kinds if kind])
+        & changes.quarantined_in.isnull()
+    ).select("record_id")
+    if None not in kinds:
+        return listed
+    asked = staged.filter(staged.change_type.isin(flags)).select("record_id")
+    return ibis.union(listed, asked.anti_join(changes, "record_id"), distinct=False)
 
 
 def unlisted(changes: ir.Table, tombstones: ir.Table) -> ir.Table:
