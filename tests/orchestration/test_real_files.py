@@ -81,6 +81,7 @@ class Republished:
     """Totals of the first release, as of its day, read after this run."""
 
 
+INVESTIGATOR = "principal_investigator_1_profile_id"
 TOTALS = """
     select 'payments', count(*), sum(amount), bit_xor(hash(p)) from curated.payments p
     union all
@@ -133,9 +134,17 @@ def test_the_republication_added_removed_and_quietly_changed_records(
     kinds = Counter(row["kind"] for row in found)
     assert (kinds["added"], kinds["removed"]) == (406, 6)
     quietly = [x for x in found if (x["kind"], x["change_type"]) == ("changed", "UNCHANGED")]
-    assert len(quietly) == 36
-    for row in quietly:
-        assert any(x.startswith("principal_investigator_") for x in row["changed_columns"])
+    assert len(quietly) == 63
+    other_person = [x for x in quietly if INVESTIGATOR in x["changed_columns"]]
+    assert len(other_person) == 36
+    for row in other_person:
+        assert row["old_values"][INVESTIGATOR] != row["new_values"][INVESTIGATOR]
+    # The others name other products (22), another state of the company (3) or specialty (2).
+    assert Counter(x["changed_columns"][0].split("_")[0] for x in quietly) == {
+        "principal": 38,
+        "legacy": 22,
+        "applicable": 3,
+    }
     metadata = republished["2016-06-30"].run.metadata["curated/release_changes"]
     assert metadata["unchanged"] + kinds["changed"] == 1388
     moved = sum(row["amount_moved"] for row in found)
@@ -147,7 +156,7 @@ def test_the_skipped_publication_and_the_layouts_of_the_pair_are_recognised(
 ) -> None:
     run, checks = republished["2016-06-30"].run, "curated/release_changes:"
     assert run.report(f"{checks}gap_detection")["skipped"] == ["2016-01-15"]
-    assert "36 differ" in run.said(f"{checks}unchanged_is_unchanged")
+    assert "63 differ" in run.said(f"{checks}unchanged_is_unchanged")
     assert run.said(f"{checks}unchanged_is_unchanged").startswith("Not applicable.")
     translated = run.report(f"{checks}layout_translation")
     assert translated["compared_away"] == ["change_type", "teaching_hospital_ccn"]
