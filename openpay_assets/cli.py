@@ -52,8 +52,8 @@ app = typer.Typer(
 )
 
 FAILED, USAGE = 1, 2
-STEPS = 9
-"""Steps of the partition job: raw, stage, six curated tables, marts."""
+STEPS = 11
+"""Steps of the partition job: raw, removed list, stage, seven curated tables, marts."""
 
 
 class Format(StrEnum):
@@ -170,13 +170,17 @@ def query(
         str, typer.Argument(help="SQL over staging.*, quarantine.*, curated.*, marts.*")
     ],
     output: Annotated[Format, typer.Option("--format", help="How to print rows.")] = Format.TABLE,
+    release: Annotated[
+        str | None,
+        typer.Option(help="As of this release day, such as 2023-06-30; as it is now by default."),
+    ] = None,
 ) -> None:
-    """Run SQL over the lake with DuckDB."""
+    """Run SQL over the lake with DuckDB, as it is or as of a release."""
     import duckdb
 
     from openpay_assets.query import connect
 
-    with connect(Settings()) as connection:
+    with connect(Settings(), _day(release)) as connection:
         try:
             result = connection.execute(sql)
             names = [column[0] for column in result.description or []]
@@ -185,6 +189,51 @@ def query(
             err.print(str(error), markup=False)
             raise typer.Exit(USAGE) from error
     _print_rows(names, rows, output)
+
+
+@app.command()
+def releases(
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Show by partition which releases CMS offers, which are landed and which can be read."""
+    rows = _releases(Settings())
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = RichTable("partition", "offered by CMS", "landed", "readable", "current", "")
+    for row in rows:
+        days = [" ".join(row[x]) or "-" for x in ("offered", "landed", "readable")]
+        note = "" if row["up_to_date"] else "newer release offered"
+        table.add_row(row["partition"], *days, row["current"] or "-", note)
+    out.print(table)
+
+
+@app.command()
+def expire(
+    keep: Annotated[int, typer.Option(help="Newest releases of each partition to keep.", min=1)],
+    dataset: Annotated[Dataset | None, typer.Option(help="One dataset only.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Drop what is listed.")] = False,
+) -> None:
+    """List what older releases hold on to, and drop it with --yes. Raw files always stay."""
+    from openpay_assets.lake import expiry
+    from openpay_assets.lake.tables import LakeTables
+
+    tables = LakeTables(Path(Settings().lake))
+    planned = expiry.plan(tables, keep, dataset)
+    for table in planned:
+        size = table.size / 1e6
+        say(
+            f"{table.table}: {len(table.snapshots)} snapshots, {len(table.files)} files, {size:.1f} MB"
+        )
+        for partition, day in table.releases:
+            say(f"  {partition or 'whole table'}  {day}")
+    if not planned:
+        say(f"Nothing to drop: no release is older than the newest {keep} of its partition.")
+    elif not yes:
+        say("Nothing was dropped. Repeat with --yes to drop it; the landed raw files stay.")
+    else:
+        dropped = expiry.expire(tables, keep, dataset)
+        say(f"Dropped {sum(len(x.releases) for x in dropped)} releases of {len(dropped)} tables.")
 
 
 @app.command()
@@ -344,6 +393,33 @@ def _status(tables: Any, root: Path) -> list[dict[str, Any]]:
             }
         rows.append(row)
     return rows
+
+
+def _releases(settings: Settings) -> list[dict[str, Any]]:
+    from openpay_assets.cms.source import source_for
+    from openpay_assets.contracts.registry import staging_table
+    from openpay_assets.lake.raw import RawZone
+    from openpay_assets.lake.tables import LakeTables, Partition
+
+    raw, tables = RawZone(Path(settings.lake)), LakeTables(Path(settings.lake))
+    offered: dict[Partition, set[str]] = {}
+    for published in source_for(settings.cms).releases():
+        partition = Partition(published.file.dataset, published.file.program_year)
+        offered.setdefault(partition, set()).add(str(published.file.release))
+    staged = {d: staging_table(d).name for d in Dataset}
+    readable = {p: x for name in staged.values() for p, x in tables.history(name).items() if p}
+    current = _staged(tables)
+    return [
+        {
+            "partition": str(partition),
+            "offered": sorted(offered.get(partition, ())),
+            "landed": [str(day) for day in raw.releases(partition)],
+            "readable": [str(day) for day in sorted(readable.get(partition, {}))],
+            "current": current.get(partition),
+            "up_to_date": current.get(partition, "") >= max(offered.get(partition, {""})),
+        }
+        for partition in sorted({*offered, *raw.partitions(), *readable, *current})
+    ]
 
 
 def _staged(tables: Any) -> dict[Partition, str]:

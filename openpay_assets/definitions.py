@@ -19,16 +19,26 @@ def build_definitions(settings: Settings, **resource_overrides: object) -> dg.De
 
     ``resource_overrides`` replace resources by key, so that a test swaps a single part.
     """
+    from openpay_assets.orchestration.assets.changes import release_changes
     from openpay_assets.orchestration.assets.curated import CURATED_ASSETS
     from openpay_assets.orchestration.assets.health import partition_health
     from openpay_assets.orchestration.assets.marts import marts_asset
     from openpay_assets.orchestration.assets.raw import raw_files
+    from openpay_assets.orchestration.assets.removed import removed_list
     from openpay_assets.orchestration.assets.staging import staging
     from openpay_assets.orchestration.jobs import health_job, health_schedule, partition_job
     from openpay_assets.orchestration.sensors import release_sensor
 
     return dg.Definitions(
-        assets=[raw_files, staging, *CURATED_ASSETS, marts_asset(), partition_health],
+        assets=[
+            raw_files,
+            removed_list,
+            staging,
+            *CURATED_ASSETS,
+            release_changes,
+            marts_asset(),
+            partition_health,
+        ],
         jobs=[partition_job, health_job],
         schedules=[health_schedule(running=settings.watch_cms)],
         sensors=[
@@ -47,6 +57,7 @@ def resources(settings: Settings) -> dict[str, object]:
     """Return the resources of an environment by key."""
     from openpay_assets.orchestration.assets.marts import dbt_resource
     from openpay_assets.orchestration.assets.raw import RawFileIOManager
+    from openpay_assets.orchestration.assets.removed import RemovedListIOManager
 
     return {
         "cms": cms_resource(settings),
@@ -54,6 +65,7 @@ def resources(settings: Settings) -> dict[str, object]:
         "lake": lake_io_manager(settings),
         "lake_zone": LakeResource(root=settings.lake),
         "raw_io": RawFileIOManager(root=settings.lake),
+        "removed_io": RemovedListIOManager(root=settings.lake),
         "thresholds": Thresholds(
             max_quarantine_share={str(d): float(settings.max_quarantine_share(d)) for d in Dataset},
             max_wrong_year_share=float(settings.max_wrong_year_share),

@@ -1,10 +1,12 @@
 """SQL over the lake: ``staging.*``, ``quarantine.*``, ``curated.*`` and ``marts.*`` by name.
 
-DuckDB reads the current files of every table; nothing is copied and nothing can be changed.
+DuckDB reads the files of every table, as they are or as of a release; nothing is copied and
+nothing can be changed.
 """
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +21,12 @@ if TYPE_CHECKING:
 ZONES = ("staging", "quarantine", "curated")
 
 
-def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    """Return a DuckDB connection with a view for every table of the lake."""
+def connect(settings: Settings, release: date | None = None) -> duckdb.DuckDBPyConnection:
+    """Return a DuckDB connection with a view for every table of the lake.
+
+    With a release, every table holds of each partition the newest release that is not after
+    that day.
+    """
     import duckdb
 
     connection = duckdb.connect(
@@ -29,6 +35,6 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     connection.execute(f"ATTACH ':memory:' AS {NAME}")
     connection.execute(f"USE {NAME}")
     tables = LakeTables(Path(settings.lake))
-    create_views(connection, tables, ZONES)
-    create_mart_views(connection, tables)
+    create_views(connection, tables, ZONES, release)
+    create_mart_views(connection, tables, release)
     return connection

@@ -12,6 +12,7 @@ from cms_files import Era, Row, clean_row, write_file
 from hypothesis import Phase, settings
 
 from openpay_assets.engines.duckdb import DuckDBEngine
+from openpay_assets.transforms.changes import ReleaseRows
 from openpay_assets.transforms.stage import QUARANTINED, quarantine, stage
 
 if TYPE_CHECKING:
@@ -59,6 +60,21 @@ class Stager:
         """Return the rows of ``quarantine.records``."""
         self._stage_as_table(at, rows)
         return self._fetch(self._sql(_rejected, at))
+
+    def release(self, at: Era, rows: Iterable[Row]) -> ReleaseRows:
+        """Return the staged and the quarantined rows of a file as two tables."""
+        name = f"release_{next(self._numbers)}"
+        backend = self.engine.backend
+        with self._staging(at, rows) as sql:
+            backend.con.execute(f"CREATE TABLE {name} AS {sql}")
+        split = backend.table(name)
+        return ReleaseRows(
+            split.filter(~split[QUARANTINED]), _rejected(split, at), at.layout, at.release
+        )
+
+    def rows_of(self, expression: ir.Table) -> list[StagedRow]:
+        """Return the rows of an expression over tables of ``release``."""
+        return self._fetch(str(self.engine.backend.compile(expression)))
 
     def curate(
         self, at: Era, overrides: Iterable[Row], transform: Transform, *order: str

@@ -30,6 +30,7 @@ GRAIN = {
     "curated.physicians": "One row per clinician per partition, as on the latest record.",
     "curated.companies": "One row per company per partition, as on the latest record.",
     "curated.hospitals": "One row per teaching hospital per partition, as on the latest record.",
+    "curated.release_changes": "One row per record that differs from the release before in the lake.",
     "quarantine.records": "One row per record set aside.",
 }
 

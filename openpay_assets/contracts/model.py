@@ -25,9 +25,13 @@ class Dataset(StrEnum):
 
 
 class ColumnType(StrEnum):
-    """Types that a contract may use; every engine and file format has one for each."""
+    """Types that a contract may use; every engine and file format has one for each.
+
+    ``money`` is not negative; ``signed_money``, a difference of money, may be.
+    """
 
     TEXT = "text"
+    SIGNED_MONEY = "signed_money"
     MONEY = "money"
     DATE = "date"
     INTEGER = "integer"
@@ -50,6 +54,7 @@ class ColumnType(StrEnum):
         return {
             ColumnType.TEXT: pa.string(),
             ColumnType.MONEY: pa.decimal128(18, 2),
+            ColumnType.SIGNED_MONEY: pa.decimal128(18, 2),
             ColumnType.DATE: pa.date32(),
             ColumnType.INTEGER: pa.int64(),
             ColumnType.YEAR: pa.int32(),
@@ -63,6 +68,7 @@ class ColumnType(StrEnum):
 _IBIS_TYPES = {
     ColumnType.TEXT: "string",
     ColumnType.MONEY: "decimal(18, 2)",
+    ColumnType.SIGNED_MONEY: "decimal(18, 2)",
     ColumnType.DATE: "date",
     ColumnType.INTEGER: "int64",
     ColumnType.YEAR: "int32",

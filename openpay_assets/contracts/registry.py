@@ -27,6 +27,7 @@ CURATED_TABLES = (
     "physicians",
     "companies",
     "hospitals",
+    "release_changes",
 )
 
 
@@ -197,6 +198,12 @@ def match_header(
 def _listed(names: Sequence[str], most: int = 8) -> str:
     shown = ", ".join(names[:most]) or "none"
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+@cache
+def removed_list_header() -> list[str]:
+    """Return the columns of CMS's lists of removed records, in order."""
+    return [row["source_column"] for row in _rows("removed_list.csv")]
 
 
 @cache

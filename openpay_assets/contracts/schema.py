@@ -83,7 +83,9 @@ def _column(column: Column, fixed: Any) -> pa.Column:
         checks.append(pa.Check.ge(0, n_failure_cases=SAMPLE))
     if fixed is not None:
         checks.append(pa.Check.eq(fixed, n_failure_cases=SAMPLE))
-    dtype = _dtypes().get(column.type) or column.type.to_ibis()
+    # A difference is money in every engine; only its sign is free.
+    kind = ColumnType.MONEY if column.type is ColumnType.SIGNED_MONEY else column.type
+    dtype = _dtypes().get(kind) or column.type.to_ibis()
     return pa.Column(dtype, nullable=not column.required, checks=checks)
 
 

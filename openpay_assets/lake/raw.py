@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from openpay_assets.cms.names import BesideFile
 from openpay_assets.cms.source import SLICE
 from openpay_assets.lake.tables import Partition
 
@@ -51,11 +52,36 @@ class RawFile:
         return date.fromisoformat(self.release)
 
 
+@dataclass(frozen=True)
+class RawBeside:
+    """A landed file beside the payments; ``program_year`` is empty when it covers all years.
+
+    ``size`` and ``published_size`` in bytes, the latter empty when the site does not say; ``landed`` is false when it was already there.
+    """
+
+    path: str
+    kind: str
+    program_year: int | None
+    release: str
+    name: str
+    size: int
+    published_size: int | None
+    sha256: str
+    landed: bool
+    source: str
+
+    @property
+    def release_date(self) -> date:
+        """The day of publication."""
+        return date.fromisoformat(self.release)
+
+
 class RawZone:
     """Files under ``raw/dataset=D/year=Y/release=R/`` and the audit of their landing.
 
     One company's rows lie under ``raw/company_id=C/`` in the same way, where nothing that reads
     whole partitions looks.
+    What CMS publishes beside the payments lies under ``raw/beside=KIND/[year=Y/]release=R/``.
     """
 
     def __init__(self, root: Path) -> None:
@@ -92,26 +118,7 @@ class RawZone:
         lie there.
         """
         target = self.folder(partition, release, company_id) / name
-        is_new = not target.exists()
-        is_download = source.is_relative_to(self.downloads)
-        if is_new and is_download:
-            digest = _sha256(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source.replace(target)
-        elif is_new:
-            digest = _copy(source, target)
-        else:
-            digest = _sha256(target)
-            offered = digest if source.samefile(target) else _sha256(source)
-            if offered != digest:
-                raise RawFileConflictError(
-                    f"{name} of release {release} is already landed with other bytes "
-                    f"({target}, sha256 {digest[:12]}; offered {offered[:12]}). Raw files "
-                    f"are never replaced: publish a correction under its own release, or remove "
-                    f"the landed file by hand if it is known to be wrong."
-                )
-            if is_download:
-                source.unlink()
+        digest, is_new = self._land(source, target, release)
         return RawFile(
             path=str(target),
             dataset=str(partition.dataset),
@@ -125,7 +132,62 @@ class RawZone:
             company_id=company_id,
         )
 
-    def audit(self, file: RawFile, run_id: str, layout: str | None) -> None:
+    def beside_path(self, file: BesideFile) -> Path:
+        """Return where a file beside the payments lies, or will."""
+        year = () if file.program_year is None else (f"year={file.program_year}",)
+        folder = self.root.joinpath("raw", f"beside={file.kind}", *year, f"release={file.release}")
+        return folder / file.name
+
+    def land_beside(self, source: Path, file: BesideFile, published_size: int | None) -> RawBeside:
+        """Copy a file beside the payments into the zone, as ``land`` does.
+
+        Raises ``RawFileConflictError`` when other bytes already lie there.
+        """
+        target = self.beside_path(file)
+        digest, is_new = self._land(source, target, file.release)
+        return _beside(file, target, published_size, digest, str(source), landed=is_new)
+
+    def landed_beside(self, file: BesideFile, published_size: int | None) -> RawBeside | None:
+        """Return a file that is already landed with the published size, without reading it.
+
+        Its fingerprint is the one that was audited when it landed. None when it must be fetched.
+        """
+        target = self.beside_path(file)
+        if not target.exists() or published_size not in (None, target.stat().st_size):
+            return None
+        for audit in self._audits(str(file.kind)):
+            if audit["path"] == str(target):
+                digest, source = str(audit["sha256"]), str(audit["source"])
+                return _beside(file, target, published_size, digest, source, landed=False)
+        return None
+
+    def _land(self, source: Path, target: Path, release: date) -> tuple[str, bool]:
+        """Move a download of this lake, copy anything else, or find the same bytes in place.
+
+        Return the sha256 and whether the file is new.
+        """
+        is_download = source.is_relative_to(self.downloads)
+        if not target.exists():
+            if not is_download:
+                return _copy(source, target), True
+            digest = _sha256(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+            return digest, True
+        digest = _sha256(target)
+        offered = digest if source.samefile(target) else _sha256(source)
+        if offered != digest:
+            raise RawFileConflictError(
+                f"{target.name} of release {release} is already landed with other bytes "
+                f"({target}, sha256 {digest[:12]}; offered {offered[:12]}). Raw files "
+                f"are never replaced: publish a correction under its own release, or remove "
+                f"the landed file by hand if it is known to be wrong."
+            )
+        if is_download:
+            source.unlink()
+        return digest, False
+
+    def audit(self, file: RawFile | RawBeside, run_id: str, layout: str | None) -> None:
         """Append what landed to the file audits, one JSON object a line."""
         audits = self.root / "metadata" / "file_audits"
         audits.mkdir(parents=True, exist_ok=True)
@@ -135,16 +197,26 @@ class RawZone:
             "run_id": run_id,
             "at": datetime.now(UTC).isoformat(),
         }
-        with (audits / f"{file.dataset}-{file.program_year}.jsonl").open(
-            "a", encoding="utf-8"
-        ) as out:
+        name = file.kind if isinstance(file, RawBeside) else f"{file.dataset}-{file.program_year}"
+        with (audits / f"{name}.jsonl").open("a", encoding="utf-8") as out:
             out.write(json.dumps(entry) + "\n")
 
     def audits(self) -> Iterator[dict[str, object]]:
         """Read back every audit line."""
-        for path in sorted((self.root / "metadata" / "file_audits").glob("*.jsonl")):
+        return self._audits("*")
+
+    def _audits(self, name: str) -> Iterator[dict[str, object]]:
+        for path in sorted((self.root / "metadata" / "file_audits").glob(f"{name}.jsonl")):
             for line in path.read_text(encoding="utf-8").splitlines():
                 yield json.loads(line)
+
+    def partitions(self) -> list[Partition]:
+        """Return the partitions of which any release is landed."""
+        found = {
+            Partition.parse(f"{_value(year.parent)}|{_value(year)}")
+            for year in self.root.glob("raw/dataset=*/year=*")
+        }
+        return sorted(x for x in found if self.releases(x))
 
     def releases(self, partition: Partition) -> list[date]:
         """Return the releases of a partition that are landed, oldest first."""
@@ -154,6 +226,33 @@ class RawZone:
             for path in folder.glob("release=*")
             if any(path.glob("*.csv"))
         )
+
+
+def _value(folder: Path) -> str:
+    return folder.name.partition("=")[2]
+
+
+def _beside(
+    file: BesideFile,
+    path: Path,
+    published_size: int | None,
+    sha256: str,
+    source: str,
+    *,
+    landed: bool,
+) -> RawBeside:
+    return RawBeside(
+        path=str(path),
+        kind=str(file.kind),
+        program_year=file.program_year,
+        release=str(file.release),
+        name=file.name,
+        size=path.stat().st_size,
+        published_size=published_size,
+        sha256=sha256,
+        landed=landed,
+        source=source,
+    )
 
 
 def _sha256(path: Path) -> str:

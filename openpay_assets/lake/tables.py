@@ -2,13 +2,12 @@
 
 One transaction replaces a partition: it deletes the old files and adds the new ones, so a
 reader sees all of a partition or none of it, and a failed run nothing. What the files came from
-stands in the snapshot summary.
+stands in the snapshot summary. How earlier releases stay readable: ``history``.
 https://py.iceberg.apache.org/api/
 """
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,34 +19,38 @@ from typing import TYPE_CHECKING, Any
 
 from openpay_assets.contracts.model import Dataset, Table
 from openpay_assets.contracts.registry import all_tables
+from openpay_assets.lake import history
+from openpay_assets.lake.history import (
+    COMMITTED_AT,
+    LAYOUT,
+    PARTITION,
+    RELEASE,
+    ROWS,
+    RUN_ID,
+    CommittedPartition,
+    Partition,
+)
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyiceberg.catalog import Catalog
     from pyiceberg.expressions import BooleanExpression
     from pyiceberg.table import Table as IcebergTable
+    from tenacity import Retrying
 
-RELEASE, RUN_ID, ROWS = "openpay.release", "openpay.run_id", "openpay.rows"
-PARTITION, LAYOUT = "openpay.partition", "openpay.layout"
-COMMITTED_AT = "openpay.committed_at"
+__all__ = [
+    "CommittedPartition",
+    "LakeTables",
+    "Partition",
+    "Written",
+    "retried",
+    "schemas",
+    "total_rows",
+    "uri",
+]
+
 PARTITION_COLUMNS = ("dataset", "program_year")
 COMMIT_ATTEMPTS = 30
-
-
-@dataclass(frozen=True, order=True)
-class Partition:
-    """A dataset and a program year, written ``general|2023``."""
-
-    dataset: Dataset
-    program_year: int
-
-    def __str__(self) -> str:
-        return f"{self.dataset}|{self.program_year}"
-
-    @classmethod
-    def parse(cls, key: str) -> Partition:
-        """Read ``general|2023``; ``ValueError`` on anything else."""
-        dataset, _, year = key.partition("|")
-        return cls(Dataset(dataset), int(year))
 
 
 @dataclass(frozen=True)
@@ -60,17 +63,6 @@ class Written:
     release: date
     run_id: str
     layout: str = ""
-
-
-@dataclass(frozen=True)
-class CommittedPartition:
-    """What the current snapshot of a table says of one partition."""
-
-    release: str
-    run_id: str
-    rows: int
-    committed_at: str
-    layout: str
 
 
 class LakeTables:
@@ -107,26 +99,13 @@ class LakeTables:
 
         Retried when another run committed to the table meanwhile.
         """
-        from pyiceberg.exceptions import CommitFailedException
-        from sqlalchemy.exc import OperationalError
-        from tenacity import (
-            Retrying,
-            retry_if_exception_type,
-            stop_after_attempt,
-            wait_random_exponential,
-        )
-
-        retrying = Retrying(
-            retry=retry_if_exception_type((CommitFailedException, OperationalError)),
-            wait=wait_random_exponential(multiplier=0.05, max=2),
-            stop=stop_after_attempt(COMMIT_ATTEMPTS),
-            reraise=True,
-        )
-        for attempt in retrying:
+        for attempt in retried():
             with attempt:
                 self._commit_once(written, schema, rows, whole_table)
 
     def _commit_once(self, written: Written, schema: Table, rows: int, whole_table: bool) -> None:
+        from openpay_assets.lake.transactions import OnceApplied
+
         table = self._load_or_create(written.table, schema)
         state = {
             RELEASE: str(written.release),
@@ -138,7 +117,7 @@ class LakeTables:
         }
         where = _filter(None, None) if whole_table else _partition_filter(written.partition)
         has_old = table.current_snapshot() is not None and any(table.scan(where).plan_files())
-        with table.transaction() as transaction:
+        with OnceApplied(table) as transaction:
             if has_old:
                 transaction.delete(where, snapshot_properties=state)
             if written.files:
@@ -147,8 +126,7 @@ class LakeTables:
                     snapshot_properties=state,
                     check_duplicate_files=False,
                 )
-            # A partition without rows leaves no snapshot, so its state is a property as well.
-            transaction.set_properties({f"{PARTITION}.{written.partition}": json.dumps(state)})
+            history.record(transaction, written.partition, state, whole_table=whole_table)
 
     def _load_or_create(self, name: str, schema: Table) -> IcebergTable:
         """Load a table; the first commit creates it, partitioned, as one act.
@@ -204,32 +182,77 @@ class LakeTables:
         *,
         dataset: Dataset | None = None,
         program_year: int | None = None,
+        release: date | None = None,
     ) -> list[Path]:
-        """Return the current files of a table, of one dataset or partition when asked."""
+        """Return the current files of a table, of one dataset or partition when asked.
+
+        With a release: of each partition the files of its newest release that is not after that
+        day, as they were when it was last run. A partition without such a release has none.
+        """
         if not self.exists(name):
             return []
-        scan = self.catalog.load_table(name).scan(row_filter=_filter(dataset, program_year))
-        return sorted(_local(task.file.file_path) for task in scan.plan_files())
+        table = self.catalog.load_table(name)
+        where = _filter(dataset, program_year)
+        if release is None:
+            return _planned(table, where, None)
+        found: list[Path] = []
+        for partition, states in history.release_states(table.properties).items():
+            day = history.newest(states, release)
+            if day is None or not states[day].rows:
+                continue
+            if partition is not None and not _asked(partition, dataset, program_year):
+                continue
+            part = where if partition is None else _partition_filter(partition)
+            found += _planned(table, part, history.tagged_snapshot(table, partition, day))
+        return sorted(found)
 
     def partitions(self, name: str) -> dict[Partition, CommittedPartition]:
         """Return what is committed, by partition."""
         if not self.exists(name):
             return {}
-        states = [
-            json.loads(value)
-            for key, value in self.catalog.load_table(name).properties.items()
-            if key.startswith(f"{PARTITION}.")
-        ]
-        return {
-            Partition.parse(state[PARTITION]): CommittedPartition(
-                release=state[RELEASE],
-                run_id=state[RUN_ID],
-                rows=int(state[ROWS]),
-                committed_at=state[COMMITTED_AT],
-                layout=state[LAYOUT],
-            )
-            for state in states
-        }
+        return history.current_states(self.catalog.load_table(name).properties)
+
+    def releases(self, name: str, partition: Partition) -> dict[date, CommittedPartition]:
+        """Return the readable releases of a partition, oldest first."""
+        return self.history(name).get(partition, {})
+
+    def history(self, name: str) -> dict[Partition | None, dict[date, CommittedPartition]]:
+        """Return the readable releases of a table by partition; None is the table as a whole."""
+        if not self.exists(name):
+            return {}
+        return history.release_states(self.catalog.load_table(name).properties)
+
+    def arrow_schema(self, name: str) -> pa.Schema:
+        """Return the columns of a committed table."""
+        return self.catalog.load_table(name).schema().as_arrow()
+
+
+def retried() -> Retrying:
+    """Return attempts at a commit: again when another run committed to the table meanwhile."""
+    from pyiceberg.exceptions import CommitFailedException
+    from sqlalchemy.exc import OperationalError
+    from tenacity import (
+        Retrying,
+        retry_if_exception_type,
+        stop_after_attempt,
+        wait_random_exponential,
+    )
+
+    return Retrying(
+        retry=retry_if_exception_type((CommitFailedException, OperationalError)),
+        wait=wait_random_exponential(multiplier=0.05, max=2),
+        stop=stop_after_attempt(COMMIT_ATTEMPTS),
+        reraise=True,
+    )
+
+
+def _asked(partition: Partition, dataset: Dataset | None, program_year: int | None) -> bool:
+    return dataset in (None, partition.dataset) and program_year in (None, partition.program_year)
+
+
+def _planned(table: IcebergTable, where: BooleanExpression, snapshot: int | None) -> list[Path]:
+    tasks = table.scan(row_filter=where, snapshot_id=snapshot).plan_files()
+    return sorted(history.local(task.file.file_path) for task in tasks)
 
 
 def _filter(dataset: Dataset | None, program_year: int | None) -> BooleanExpression:
@@ -252,10 +275,6 @@ def _partition_filter(partition: Partition) -> BooleanExpression:
 def uri(path: Path) -> str:
     """Return a path as PyIceberg writes it: with its scheme and without any escaping."""
     return f"file://{path}"
-
-
-def _local(location: str) -> Path:
-    return Path(location.removeprefix("file://"))
 
 
 def schemas() -> dict[str, Table]:

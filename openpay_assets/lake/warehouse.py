@@ -1,4 +1,4 @@
-"""The warehouse: DuckDB views over the lake's current files, by table name.
+"""The warehouse: DuckDB views over the lake's files, current or of a release, by table name.
 
 dbt builds the marts on it and ``openpay query`` reads it. It holds no rows, so it is made anew
 each time and is never out of date.
@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,37 +21,43 @@ from openpay_assets.lake.tables import LakeTables
 
 if TYPE_CHECKING:
     import duckdb
+    import ibis
 
 NAME = "warehouse"
 """Name of the database; the compiled SQL of view models refers to it."""
 
 
 def create_views(
-    connection: duckdb.DuckDBPyConnection, tables: LakeTables, zones: tuple[str, ...]
+    connection: duckdb.DuckDBPyConnection,
+    tables: LakeTables,
+    zones: tuple[str, ...],
+    release: date | None = None,
 ) -> None:
-    """Create a view for every contracted table of the zones; empty where nothing is committed."""
+    """Create a view for every contracted table of the zones; empty where nothing is committed.
+
+    With a release, each partition is read at its newest release that is not after that day.
+    """
     for table in all_tables():
         if table.zone in zones:
-            _create_view(connection, tables, table)
+            files = tables.files(table.name, release=release)
+            _create_view(connection, table.name, _scan(files) if files else _nothing(table))
 
 
-def _create_view(connection: duckdb.DuckDBPyConnection, tables: LakeTables, table: Table) -> None:
-    files = tables.files(table.name)
-    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {sql_name(table.zone)}")
-    zone, name = table.name.split(".")
-    source = _scan(files) if files else _nothing(table)
-    connection.execute(f"CREATE OR REPLACE VIEW {sql_name(zone)}.{sql_name(name)} AS {source}")
-
-
-def create_mart_views(connection: duckdb.DuckDBPyConnection, tables: LakeTables) -> None:
+def create_mart_views(
+    connection: duckdb.DuckDBPyConnection, tables: LakeTables, release: date | None = None
+) -> None:
     """Create a view for every committed mart, and the view models of dbt over them."""
-    connection.execute("CREATE SCHEMA IF NOT EXISTS marts")
     for name in tables.names("marts"):
-        if files := tables.files(name):
-            mart = sql_name(name.split(".")[1])
-            connection.execute(f"CREATE OR REPLACE VIEW marts.{mart} AS {_scan(files)}")
+        files = tables.files(name, release=release)
+        _create_view(connection, name, _scan(files) if files else _no_rows(tables, name))
     for name, sql in read_view_models(tables.root).items():
-        connection.execute(f"CREATE OR REPLACE VIEW marts.{sql_name(name)} AS {sql}")
+        _create_view(connection, f"marts.{name}", sql)
+
+
+def _create_view(connection: duckdb.DuckDBPyConnection, table: str, source: str) -> None:
+    zone, name = (sql_name(part) for part in table.split("."))
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {zone}")
+    connection.execute(f"CREATE OR REPLACE VIEW {zone}.{name} AS {source}")
 
 
 def _scan(files: list[Path]) -> str:
@@ -59,11 +66,21 @@ def _scan(files: list[Path]) -> str:
 
 
 def _nothing(table: Table) -> str:
+    return _empty(table.to_ibis())
+
+
+def _no_rows(tables: LakeTables, name: str) -> str:
+    """Select nothing from a mart, whose columns only its Iceberg table knows."""
+    import ibis
+
+    return _empty(ibis.Schema.from_pyarrow(tables.arrow_schema(name)))
+
+
+def _empty(schema: ibis.Schema) -> str:
     from ibis.backends.sql.datatypes import DuckDBType
 
     columns = ", ".join(
-        f"NULL::{DuckDBType.to_string(c.type.to_ibis())} AS {sql_name(c.name)}"
-        for c in table.columns
+        f"NULL::{DuckDBType.to_string(kind)} AS {sql_name(name)}" for name, kind in schema.items()
     )
     return f"SELECT {columns} WHERE false"
 

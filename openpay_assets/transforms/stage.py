@@ -161,13 +161,14 @@ def _joined(t: ir.Table, layout: Layout) -> ir.StringValue:
         if skipped:
             parts.append(ibis.literal(skipped[1:]))
             skipped = ""
-        parts.append(_normalised(t[column.name], column).fill_null(""))
+        parts.append(normalised(t[column.name], column).fill_null(""))
     if skipped:
         parts.append(ibis.literal(skipped[1:]))
     return ibis.literal(FIELD_SEPARATOR).join(parts)
 
 
-def _normalised(value: ir.StringValue, column: Column) -> ir.StringValue:
+def normalised(value: ir.StringValue, column: Column) -> ir.StringValue:
+    """Return the text of a column as releases are compared: format-only churn removed."""
     return value.replace("/ ", "|") if column.pattern == "taxonomy_path" else value
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cms_files import clean_row, era, write_file
 
 from openpay_assets.cms.simulator import simulate
 from openpay_assets.contracts.model import Dataset
@@ -171,6 +172,86 @@ def test_running_a_partition_twice_gives_identical_tables(finished: OpenPay) -> 
     assert finished("run", "general", str(YEAR)).returncode == 0
     assert finished.hashes() == before
     assert len(before) > 20
+
+
+@pytest.fixture(scope="module")
+def republished(tmp_path_factory: pytest.TempPathFactory) -> OpenPay:
+    """A lake with two releases of ownership 2021; the second moves 70 dollars and adds a record."""
+    cms = tmp_path_factory.mktemp("releases")
+    first, second = era("O4", 2021, "2022-06-30"), era("O4", 2021, "2023-01-20")
+    changed = {"change_type": "CHANGED", "value_of_interest": "400.00"}
+    write_file(cms, first, [clean_row(first, n) for n in (1, 2)])
+    rows = [(1, changed), (2, {"change_type": "UNCHANGED"}), (3, {})]
+    write_file(cms, second, [clean_row(second, n, row) for n, row in rows])
+    openpay = OpenPay(tmp_path_factory.mktemp("lake"), cms)
+    for release in ("2022-06-30", "2023-01-20"):
+        done = openpay("run", "ownership", "2021", "--release", release)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return openpay
+
+
+INTEREST = (
+    "select 'facts' as which, count(*) as n, sum(value_of_interest) as dollars "
+    "from marts.fct_payments union all "
+    "select 'years', sum(records), sum(value_of_interest) from marts.company_years union all "
+    "select 'staged', count(*), sum(value_of_interest) from staging.ownership order by which"
+)
+
+
+def test_query_reads_every_zone_as_of_a_release(republished: OpenPay) -> None:
+    def totals(*release: str) -> set[tuple[str, ...]]:
+        done = republished("query", INTEREST, "--format", "csv", *release)
+        assert done.returncode == 0, done.stderr
+        return {tuple(line.split(",")[1:]) for line in done.stdout.splitlines()[1:]}
+
+    assert totals("--release", "2022-12-31") == {("2", "660.00")}
+    assert totals() == totals("--release", "2023-01-20") == {("3", "1060.00")}
+    empty = republished("query", INTEREST, "--format", "csv", "--release", "2020-01-01")
+    assert empty.stdout.splitlines()[1].startswith("facts,0")
+
+
+def test_the_moves_of_a_release_are_a_mart(republished: OpenPay) -> None:
+    rows = republished.rows(
+        "select kind, records, value_of_interest_moved as moved, previous_release, release "
+        "from marts.release_changes_by_company order by kind"
+    )
+    days = {"previous_release": "2022-06-30", "release": "2023-01-20"}
+    assert rows == [
+        {"kind": "added", "records": "1", "moved": "330.00", **days},
+        {"kind": "changed", "records": "1", "moved": "70.00", **days},
+    ]
+
+
+def test_releases_are_listed_and_expire_only_when_told_to(republished: OpenPay) -> None:
+    def listed() -> dict[str, object]:
+        [row] = json.loads(republished("releases", "--json").stdout)
+        return dict(row)
+
+    both = ["2022-06-30", "2023-01-20"]
+    before = listed()
+    assert before == {
+        "partition": "ownership|2021",
+        "offered": both,
+        "landed": both,
+        "readable": both,
+        "current": "2023-01-20",
+        "up_to_date": True,
+    }
+    assert "2022-06-30 2023-01-20" in republished("releases").stdout
+    planned = republished("expire", "--keep", "1")
+    assert planned.returncode == 0
+    assert "Nothing was dropped" in planned.stdout
+    assert "ownership|2021  2022-06-30" in planned.stdout
+    assert listed() == before
+    done = republished("expire", "--keep", "1", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert listed() == {**before, "readable": ["2023-01-20"]}
+    assert len(republished.rows("select * from marts.fct_payments")) == 3
+    assert "Nothing to drop" in republished("expire", "--keep", "1", "--yes").stdout
+    assert republished("expire", "--keep", "0").returncode == 2
+    again = republished("run", "ownership", "2021", "--release", "2022-06-30")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert listed() == {**before, "current": "2022-06-30", "up_to_date": False}
 
 
 def test_wrong_usage_exits_2(finished: OpenPay) -> None:

@@ -40,7 +40,9 @@ MART_TYPES = {
     ColumnType.YEAR: "integer",
     ColumnType.NUMBER: "double",
     ColumnType.BOOLEAN: "boolean",
+    ColumnType.SIGNED_MONEY: "decimal(18,2)",
     ColumnType.TEXTS: "varchar[]",
+    ColumnType.TEXT_MAP: "map(varchar, varchar)",
 }
 Row = dict[str, Any]
 
@@ -87,6 +89,26 @@ def entity(record: Row, **values: Any) -> Row:
     }
 
 
+def moved(record: Row, kind: str) -> Row:
+    """Return the change of a record that came or left with its release."""
+    keys = ("dataset", "program_year", "record_id", "company_id", "recipient_key", "release")
+    sign, when = (1, "after") if kind == "added" else (-1, "before")
+    measures = {
+        name: {f"{name}_{when}": value, f"{name}_moved": sign * value}
+        for name in ("amount", "value_of_interest")
+        if (value := record[name]) is not None
+    }
+    return {
+        **{key: record[key] for key in keys},
+        "kind": kind,
+        "company_name": "ACME",
+        "changed_columns": [],
+        "previous_release": date(2025, 1, 30),
+        **measures["amount"],
+        **measures.get("value_of_interest", {}),
+    }
+
+
 def small_lake() -> dict[str, list[Row]]:
     """Return the rows of every curated table."""
     hospital = {"recipient_key": "hospital:7", "profile_id": None, "hospital_id": "7"}
@@ -110,6 +132,7 @@ def small_lake() -> dict[str, list[Row]]:
             named = {"profile_id": "1", "associated_amount": third["amount"]}
             tables["investigators"] += [slot_of(third, n, **named) for n in (1, 2)]
         tables["payments"] += [first, second, third]
+        tables["release_changes"] += [moved(first, "added"), moved(second, "removed")]
         tables["physicians"].append(entity(first, profile_id="1", last_name=f"{dataset} {year}"))
         tables["companies"] += [
             entity(first, company_id="100", company_name=f"ACME {year}"),
@@ -289,6 +312,20 @@ def test_a_mart_holds_the_money_of_its_partition_alone(builds: dict[str, Build])
         totals = build.query("select sum(amount), sum(value_of_interest) from marts.company_years")
         interest = Decimal(3000) if dataset == "ownership" else None
         assert totals == [(Decimal(60), interest)]
+
+
+def test_moves_between_releases_are_counted_per_company_and_dataset(
+    builds: dict[str, Build],
+) -> None:
+    for dataset, build in builds.items():
+        interest = Decimal(1000) if dataset == "ownership" else None
+        assert build.query(
+            "select company_id, kind, records, amount_moved, value_of_interest_moved "
+            "from marts.release_changes_by_company order by kind"
+        ) == [
+            ("100", "added", 1, Decimal(10), interest),
+            ("200", "removed", 1, Decimal(-20), interest and -interest),
+        ]
 
 
 def test_investigator_money_is_called_associated(builds: dict[str, Build]) -> None:

@@ -17,9 +17,11 @@ from openpay_assets.definitions import build_definitions
 from openpay_assets.lake.tables import LakeTables, Partition
 from openpay_assets.settings import Settings
 
-RAW, STAGING, QUARANTINE = (dg.AssetKey(x) for x in ("raw_files", "staging", "quarantine"))
+RAW, REMOVED, STAGING, QUARANTINE = (
+    dg.AssetKey(x) for x in ("raw_files", "removed_list", "staging", "quarantine")
+)
 CURATED = tuple(dg.AssetKey(["curated", name]) for name in CURATED_TABLES)
-UP_TO_CURATED = (RAW, STAGING, QUARANTINE, *CURATED)
+UP_TO_CURATED = (RAW, REMOVED, STAGING, QUARANTINE, *CURATED)
 """Every asset below the marts, by name: more may be added above without changing a test."""
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

@@ -176,7 +176,7 @@ def test_a_file_that_is_not_well_formed_blocks_and_names_line_column_and_value(
     malform(house, at, change)
     run = run_bad(house, at)
     assert run.failed_checks() == {"staging:strict_parse"}
-    assert run.materialized == {"raw_files"}
+    assert run.materialized == {"raw_files", "removed_list"}
     for part in (at.file_name, *said):
         assert part in run.said("staging:strict_parse")
         assert part in run.failures["stage"]
@@ -365,7 +365,7 @@ def twice(t: ibis.Table) -> ibis.Table:
     return ibis.union(t, t, distinct=False)
 
 
-def test_payments_that_break_their_contract_block_every_curated_table(
+def test_payments_that_break_their_contract_block_every_table_made_of_them(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_curated(
@@ -374,7 +374,9 @@ def test_payments_that_break_their_contract_block_every_curated_table(
         "payments",
         lambda t: t.mutate(recipient_key=ibis.null("string")),
     )
-    run = run_broken_curated(house, GENERAL, *CURATED_TABLES)
+    # Release changes are made of staging, whatever became of the payments.
+    made_of_payments = [name for name in CURATED_TABLES if name != "release_changes"]
+    run = run_broken_curated(house, GENERAL, *made_of_payments)
     assert run.failed_checks() == {"curated/payments:schema"}
     assert "recipient_key" in run.said("curated/payments:schema")
 

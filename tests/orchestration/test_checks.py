@@ -12,8 +12,10 @@ from openpay_assets.contracts.rules import RULES, Severity
 from openpay_assets.orchestration import checks
 from openpay_assets.orchestration.assets.staging import FAITHFUL_CHECKS, PROMOTION_CHECKS
 from openpay_assets.orchestration.checks import (
+    CHANGE_CHECKS,
     QUARANTINE_CHECKS,
     RAW_CHECKS,
+    REMOVED_CHECKS,
     STAGING_CHECKS,
     BrokenRule,
     Check,
@@ -52,7 +54,10 @@ def test_what_blocks_is_what_was_promised_to_block() -> None:
     }
     for name in CURATED_TABLES:
         assert {"schema", "key_unique"} <= _names(curated_checks(name), blocking=True)
-        assert _names(curated_checks(name), blocking=False) == set()
+        warned = _names(CHANGE_CHECKS, blocking=False) if name == "release_changes" else set()
+        assert _names(curated_checks(name), blocking=False) == warned
+    assert _names(CHANGE_CHECKS, blocking=True) == {"tombstones_match", "tombstone_not_live"}
+    assert _names(REMOVED_CHECKS, blocking=False) == set()
     assert "conservation" in _names(curated_checks("payments"), blocking=True)
     slots = {"weights_sum_to_one", "one_row_per_filled_slot"}
     assert slots <= _names(curated_checks("payment_products"), blocking=True)
@@ -138,3 +143,10 @@ def test_no_broken_rule_passes_and_says_so() -> None:
 
 def test_every_severity_has_a_next_step() -> None:
     assert set(checks.NEXT_STEPS) == set(Severity)
+
+
+def test_a_blocking_check_that_failed_by_too_little_warns_and_does_not_stop() -> None:
+    outcome = Outcome("blocks", False, "A little off.", stops=False)
+    assert checks.blocked([BLOCKS], {"blocks": outcome}) is None
+    evaluated = checks.result(ASSET, BLOCKS, outcome)
+    assert (evaluated.passed, evaluated.severity) == (False, dg.AssetCheckSeverity.WARN)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from house import House, Run
+
+from openpay_assets.query import connect
 
 pytestmark = pytest.mark.real
 
@@ -73,19 +76,91 @@ class Republished:
     run: Run
     payments: list[dict[str, Any]]
     staged: dict[str, dict[str, Any]]
+    changes: list[dict[str, Any]]
+    as_of_first: list[tuple[Any, ...]]
+    """Totals of the first release, as of its day, read after this run."""
+
+
+INVESTIGATOR = "principal_investigator_1_profile_id"
+TOTALS = """
+    select 'payments', count(*), sum(amount), bit_xor(hash(p)) from curated.payments p
+    union all
+    select 'staging', count(*), sum(amount), bit_xor(hash(s)) from staging.research s
+    union all
+    select 'investigators', count(*), sum(associated_amount), bit_xor(hash(i))
+    from curated.investigators i
+    order by 1
+"""
 
 
 @pytest.fixture(scope="module")
-def republished(house: House) -> dict[str, Republished]:
-    """Research of 2013 at its newer and then at its older release."""
+def republished(
+    real_files: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Republished]]:
+    """Research of 2013 at its older and then at its newer release."""
+    house = House(tmp_path_factory.mktemp("pair"), cms=real_files)
     found = {}
-    for release in ("2016-06-30", "2015-06-30"):
+    for release in ("2015-06-30", "2016-06-30"):
         run = house.run("research|2013", release=release)
         assert run.success, run.failures
         staged = house.rows("staging.research", "research|2013")
-        payments = house.rows("curated.payments", "research|2013")
-        found[release] = Republished(run, payments, {x["record_id"]: x for x in staged})
-    return found
+        with connect(house.settings, date(2015, 6, 30)) as connection:
+            as_of_first = connection.execute(TOTALS).fetchall()
+        found[release] = Republished(
+            run,
+            house.rows("curated.payments", "research|2013"),
+            {x["record_id"]: x for x in staged},
+            house.rows("curated.release_changes", "research|2013"),
+            as_of_first,
+        )
+    yield found
+    house.close()
+
+
+def test_the_first_release_reads_the_same_after_the_second_has_landed(
+    republished: dict[str, Republished],
+) -> None:
+    before, after = (republished[x].as_of_first for x in ("2015-06-30", "2016-06-30"))
+    assert after == before
+    assert [row[1] for row in before if row[0] != "investigators"] == [1394, 1394]
+    assert {row[2] for row in before if row[0] != "investigators"} == {Decimal("5424344.86")}
+
+
+def test_the_republication_added_removed_and_quietly_changed_records(
+    republished: dict[str, Republished],
+) -> None:
+    assert republished["2015-06-30"].changes == []
+    found = republished["2016-06-30"].changes
+    kinds = Counter(row["kind"] for row in found)
+    assert (kinds["added"], kinds["removed"]) == (406, 6)
+    quietly = [x for x in found if (x["kind"], x["change_type"]) == ("changed", "UNCHANGED")]
+    assert len(quietly) == 63
+    other_person = [x for x in quietly if INVESTIGATOR in x["changed_columns"]]
+    assert len(other_person) == 36
+    for row in other_person:
+        assert row["old_values"][INVESTIGATOR] != row["new_values"][INVESTIGATOR]
+    # The others name other products (22), another state of the company (3) or specialty (2).
+    assert Counter(x["changed_columns"][0].split("_")[0] for x in quietly) == {
+        "principal": 38,
+        "legacy": 22,
+        "applicable": 3,
+    }
+    metadata = republished["2016-06-30"].run.metadata["curated/release_changes"]
+    assert metadata["unchanged"] + kinds["changed"] == 1388
+    moved = sum(row["amount_moved"] for row in found)
+    assert moved == Decimal("7421451.45") - Decimal("5424344.86")
+
+
+def test_the_skipped_publication_and_the_layouts_of_the_pair_are_recognised(
+    republished: dict[str, Republished],
+) -> None:
+    run, checks = republished["2016-06-30"].run, "curated/release_changes:"
+    assert run.report(f"{checks}gap_detection")["skipped"] == ["2016-01-15"]
+    assert "63 differ" in run.said(f"{checks}unchanged_is_unchanged")
+    assert run.said(f"{checks}unchanged_is_unchanged").startswith("Not applicable.")
+    translated = run.report(f"{checks}layout_translation")
+    assert translated["compared_away"] == ["change_type", "teaching_hospital_ccn"]
+    assert translated["common_records"] == 1388
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,18 @@
-"""When CMS published a program year, and what the files of a release are called.
-
-The days stand in ``data/publications.csv``. A program year first appears in the June after it
-(the first one in September 2014), is republished every January and June, and is archived in the
-state of the January seven years later.
-"""
+"""Which release of a program year the simulator writes, and what its files are called."""
 
 from __future__ import annotations
 
 from datetime import date, timedelta
-from functools import cache
 
 from openpay_assets.cms.names import CODES, FIRST_PROGRAM_YEAR, FileKind
-from openpay_assets.cms.simulator.vocabulary import read_data
+from openpay_assets.cms.publications import (
+    YEARS_BEFORE_ARCHIVE,
+    first_publication,
+    publication_days,
+)
 from openpay_assets.contracts.model import Dataset
+
+__all__ = ["default_release", "file_name", "first_publication"]
 
 TWO_STAMPS_SINCE = date(2025, 1, 1)
 """Since this day file names also carry the day on which the data were generated."""
@@ -44,27 +44,6 @@ _JOINED = {FileKind.NATIONAL_SUMMARY, FileKind.STATE_SUMMARY, FileKind.SPECIALTY
 USUAL_GENERATION = timedelta(days=14)
 """Between generation and publication, for releases whose generation is not known."""
 
-YEARS_BEFORE_ARCHIVE = 8
-"""From a program year to the January of its last publication."""
-
-
-@cache
-def _publications() -> dict[date, date | None]:
-    """Return the day on which the data were generated, by day of publication, oldest first."""
-    return {
-        date.fromisoformat(row["release"]): (
-            date.fromisoformat(row["generated"]) if row["generated"] else None
-        )
-        for row in read_data("publications.csv")
-    }
-
-
-def first_publication(program_year: int) -> date:
-    """Return the day on which a program year was, or is due to be, published first."""
-    due = date(program_year + 1, 6, 1)
-    known = (day for day in _publications() if day >= due)
-    return next(known, date(program_year + 1, 6, 30))
-
 
 def publications_of(program_year: int) -> tuple[date, ...]:
     """Return the days on which a program year was published; if none is known, when it is due.
@@ -73,7 +52,7 @@ def publications_of(program_year: int) -> tuple[date, ...]:
     """
     first = first_publication(program_year)
     archived = date(program_year + YEARS_BEFORE_ARCHIVE, 2, 1)
-    return tuple(day for day in _publications() if first <= day < archived) or (first,)
+    return tuple(day for day in publication_days() if first <= day < archived) or (first,)
 
 
 def default_release(program_year: int) -> date:
@@ -111,7 +90,7 @@ def archive_name(program_year: int, release: date) -> str:
 
 def generation(release: date) -> date:
     """Return the day on which the data of a release were generated."""
-    return _publications().get(release) or release - USUAL_GENERATION
+    return publication_days().get(release) or release - USUAL_GENERATION
 
 
 def _stamp(release: date, two_since: date) -> str:

@@ -291,9 +291,11 @@ class Findings:
 
     def _volume(self) -> Outcome:
         partition = self.split.staged.written.partition
-        before = self.lake.tables.partitions(self.split.staged.table.name).get(partition)
-        if before is None or before.release == str(self.facts.release) or not before.rows:
-            return Outcome("volume", True, "No other release staged before.")
+        releases = self.lake.tables.releases(self.split.staged.table.name, partition)
+        day = max((x for x in releases if x < self.facts.release), default=None)
+        if day is None or not releases[day].rows:
+            return Outcome("volume", True, "No release before this one is staged.")
+        before = releases[day]
         change = (self.split.staged.count - before.rows) / before.rows
         return Outcome(
             "volume",

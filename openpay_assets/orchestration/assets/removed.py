@@ -1,0 +1,175 @@
+"""CMS's list of removed records as an asset: landed like any raw file, checked, remembered.
+
+One list a program year and release, for all datasets; each partition lands it by itself and the
+same bytes again are skipped. First publications have none, nor do years before 2016.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+
+from openpay_assets.cms.csv import StrictParseError, read_csv_sql, read_header, sql_text
+from openpay_assets.cms.names import FileKind
+from openpay_assets.contracts.registry import removed_list_header
+from openpay_assets.lake.raw import RawBeside, RawFile
+from openpay_assets.orchestration import checks
+from openpay_assets.orchestration.checks import REMOVED_CHECKS, Outcome
+from openpay_assets.orchestration.partitions import DATASET_YEARS, partition_of
+from openpay_assets.orchestration.resources import CmsResource, LakeResource
+
+REMOVED_LIST = dg.AssetKey("removed_list")
+LISTED = ("DELETED", "REMOVED")
+
+
+@dataclass(frozen=True)
+class RemovedList:
+    """What CMS published beside a release: the list, if any, and the releases it offers."""
+
+    release: str
+    offered: tuple[str, ...]
+    file: RawBeside | None
+
+    def tombstones_sql(self, dataset: str) -> str:
+        """Select ``change_type`` and ``record_id`` of the records removed from a dataset."""
+        if self.file is None:
+            return "SELECT NULL::VARCHAR AS change_type, NULL::VARCHAR AS record_id WHERE false"
+        return (
+            f"SELECT DISTINCT Change_Type AS change_type, Record_ID AS record_id "
+            f"FROM {read_csv_sql(Path(self.file.path), removed_list_header())} "
+            f"WHERE lower(Payment_Type) = {sql_text(dataset)}"
+        )
+
+
+class RemovedListIOManager(dg.ConfigurableIOManager):
+    """Remembers the list that a partition was last run with, in the metadata zone."""
+
+    root: str
+
+    def _path(self, key: str) -> Path:
+        return Path(self.root) / "metadata" / "removed_lists" / f"{key.replace('|', '-')}.json"
+
+    def handle_output(self, context: dg.OutputContext, obj: RemovedList) -> None:
+        """Write what was found, whole or not at all."""
+        path = self._path(context.asset_partition_key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{context.run_id}.partial")
+        partial.write_text(json.dumps(asdict(obj), indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+    def load_input(self, context: dg.InputContext) -> RemovedList:
+        """Read it back; fails with what to materialize when it was never looked for."""
+        path = self._path(context.asset_partition_key)
+        if not path.exists():
+            raise dg.Failure(
+                f"No removed list of {context.asset_partition_key} was looked for. "
+                f"Materialize removed_list first.",
+                allow_retries=False,
+            )
+        found = json.loads(path.read_text(encoding="utf-8"))
+        file = RawBeside(**found["file"]) if found["file"] else None
+        return RemovedList(found["release"], tuple(found["offered"]), file)
+
+
+@dg.asset(
+    key=REMOVED_LIST,
+    ins={"raw_files": dg.AssetIn(key="raw_files", input_manager_key="raw_io")},
+    partitions_def=DATASET_YEARS,
+    io_manager_key="removed_io",
+    group_name="raw",
+    kinds={"csv"},
+    check_specs=checks.specs(REMOVED_LIST, REMOVED_CHECKS),
+)
+def removed_list(
+    context: dg.AssetExecutionContext,
+    raw_files: RawFile,
+    cms: CmsResource,
+    lake_zone: LakeResource,
+) -> Iterator[dg.Output[RemovedList] | dg.AssetCheckResult]:
+    """Ids of the records that CMS removed with a release, as published; often there are none."""
+    partition = partition_of(context.partition_key)
+    source, zone = cms.source(), lake_zone.raw()
+    offered = source.releases(partition.dataset, partition.program_year)
+    beside = source.beside(FileKind.REMOVED, partition.program_year)
+    file = None
+    for published in beside:
+        if published.file.release == raw_files.release_date:
+            fetched = source.fetch(published, zone.downloads)
+            file = zone.land_beside(fetched, published.file, published.size)
+    found = RemovedList(
+        raw_files.release, tuple(sorted({str(x.file.release) for x in offered})), file
+    )
+    outcomes = {x.name: x for x in judge(file)}
+    for check in REMOVED_CHECKS:
+        yield checks.result(REMOVED_LIST, check, outcomes[check.name])
+    if error := checks.blocked(REMOVED_CHECKS, outcomes):
+        raise error
+    yield dg.Output(
+        found,
+        metadata={
+            "release": raw_files.release,
+            "path": file.path if file else "none published",
+            "already_landed": bool(file and not file.landed),
+        },
+    )
+
+
+def judge(file: RawBeside | None) -> list[Outcome]:
+    """Return the outcome of every check of a landed list, or of there being none."""
+    if file is None:
+        nothing = "CMS published no list of removed records with this release."
+        return [Outcome(check.name, True, nothing) for check in REMOVED_CHECKS]
+    size = Outcome(
+        "bytes_complete",
+        file.size == file.published_size,
+        f"{file.name}: {file.size:,} bytes landed, {file.published_size:,} published.",
+        {"sha256": file.sha256, "path": file.path},
+    )
+    try:
+        header = read_header(Path(file.path))
+    except StrictParseError as error:
+        return [size, *(Outcome(x.name, False, str(error)) for x in REMOVED_CHECKS[1:])]
+    expected = removed_list_header()
+    known = Outcome(
+        "header_known",
+        header == expected,
+        f"{file.name} has {', '.join(header)}; expected {', '.join(expected)}.",
+    )
+    if not known.passed:
+        return [size, known, Outcome("rows_known", False, "Not read: the header is unknown.")]
+    return [size, known, _judge_rows(file)]
+
+
+def _judge_rows(file: RawBeside) -> Outcome:
+    import duckdb
+
+    listed = ", ".join(sql_text(x) for x in LISTED)
+    known = (
+        f"coalesce(Change_Type IN ({listed}) AND Program_Year = {sql_text(str(file.program_year))} "
+        f"AND lower(Payment_Type) IN ('general', 'research', 'ownership') "
+        f"AND regexp_full_match(Record_ID, '[0-9]{{1,38}}'), false)"
+    )
+    source = read_csv_sql(Path(file.path), removed_list_header())
+    with duckdb.connect() as connection:
+        try:
+            rows, odd, first = connection.execute(
+                f"SELECT count(*), count(*) FILTER (NOT {known}), "
+                f"first(t::VARCHAR) FILTER (NOT {known}) FROM {source} t"
+            ).fetchall()[0]
+        except duckdb.InvalidInputException as error:
+            return Outcome("rows_known", False, f"{file.name}: {str(error).splitlines()[0]}")
+    return Outcome(
+        "rows_known",
+        odd == 0,
+        f"{rows:,} removed records listed, {odd:,} of them not understood"
+        + (f": {first}." if odd else "."),
+        {"rows": rows, "not_understood": odd},
+    )
+
+
+def released(listed: RemovedList) -> list[date]:
+    """Return the days of the releases that CMS offered when the list was landed."""
+    return [date.fromisoformat(day) for day in listed.offered]
