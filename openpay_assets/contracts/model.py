@@ -29,6 +29,8 @@ class ColumnType(StrEnum):
 
     TEXT = "text"
     MONEY = "money"
+    SIGNED_MONEY = "signed_money"
+    """Money that may be negative: differences."""
     DATE = "date"
     INTEGER = "integer"
     YEAR = "year"
@@ -49,6 +51,7 @@ class ColumnType(StrEnum):
 
         return {
             ColumnType.TEXT: pa.string(),
+            ColumnType.SIGNED_MONEY: pa.decimal128(18, 2),
             ColumnType.MONEY: pa.decimal128(18, 2),
             ColumnType.DATE: pa.date32(),
             ColumnType.INTEGER: pa.int64(),
@@ -63,6 +66,7 @@ class ColumnType(StrEnum):
 _IBIS_TYPES = {
     ColumnType.TEXT: "string",
     ColumnType.MONEY: "decimal(18, 2)",
+    ColumnType.SIGNED_MONEY: "decimal(18, 2)",
     ColumnType.DATE: "date",
     ColumnType.INTEGER: "int64",
     ColumnType.YEAR: "int32",

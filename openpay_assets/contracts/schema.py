@@ -54,7 +54,8 @@ def _dtypes() -> Mapping[ColumnType, Any]:
         return registered()
 
     special = (ColumnType.MONEY, ColumnType.TEXTS, ColumnType.TEXT_MAP)
-    return {kind: register(kind) for kind in special}
+    kinds = {kind: register(kind) for kind in special}
+    return {**kinds, ColumnType.SIGNED_MONEY: kinds[ColumnType.MONEY]}
 
 
 def pandera_schema(table: Table, fixed: Mapping[str, Any] | None = None) -> pa.DataFrameSchema:

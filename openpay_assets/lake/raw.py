@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from openpay_assets.cms.names import BesideFile
 from openpay_assets.lake.tables import Partition
 
 CHUNK = 256 * 1024
@@ -48,8 +49,35 @@ class RawFile:
         return date.fromisoformat(self.release)
 
 
+@dataclass(frozen=True)
+class RawBeside:
+    """A landed file beside the payments; ``program_year`` is empty when it covers all years.
+
+    ``size`` and ``published_size`` in bytes; ``landed`` is false when it was already there.
+    """
+
+    path: str
+    kind: str
+    program_year: int | None
+    release: str
+    name: str
+    size: int
+    published_size: int
+    sha256: str
+    landed: bool
+    source: str
+
+    @property
+    def release_date(self) -> date:
+        """The day of publication."""
+        return date.fromisoformat(self.release)
+
+
 class RawZone:
-    """Files under ``raw/dataset=D/year=Y/release=R/`` and the audit of their landing."""
+    """Files under ``raw/dataset=D/year=Y/release=R/`` and the audit of their landing.
+
+    What CMS publishes beside the payments lies under ``raw/beside=KIND/[year=Y/]release=R/``.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -75,18 +103,7 @@ class RawZone:
         Raises ``RawFileConflictError`` when other bytes already lie there.
         """
         target = self.folder(partition, release) / name
-        is_new = not target.exists()
-        if not is_new:
-            digest = _sha256(source)
-            if digest != _sha256(target):
-                raise RawFileConflictError(
-                    f"{name} of release {release} is already landed with other bytes "
-                    f"({target}, sha256 {_sha256(target)[:12]}; offered {digest[:12]}). Raw files "
-                    f"are never replaced: publish a correction under its own release, or remove "
-                    f"the landed file by hand if it is known to be wrong."
-                )
-        else:
-            digest = _copy(source, target)
+        digest, is_new = _land(source, target, release)
         return RawFile(
             path=str(target),
             dataset=str(partition.dataset),
@@ -99,7 +116,36 @@ class RawZone:
             source=str(source),
         )
 
-    def audit(self, file: RawFile, run_id: str, layout: str | None) -> None:
+    def beside_path(self, file: BesideFile) -> Path:
+        """Return where a file beside the payments lies, or will."""
+        year = () if file.program_year is None else (f"year={file.program_year}",)
+        folder = self.root.joinpath("raw", f"beside={file.kind}", *year, f"release={file.release}")
+        return folder / file.name
+
+    def land_beside(self, source: Path, file: BesideFile, published_size: int) -> RawBeside:
+        """Copy a file beside the payments into the zone, as ``land`` does.
+
+        Raises ``RawFileConflictError`` when other bytes already lie there.
+        """
+        target = self.beside_path(file)
+        digest, is_new = _land(source, target, file.release)
+        return _beside(file, target, published_size, digest, str(source), landed=is_new)
+
+    def landed_beside(self, file: BesideFile, published_size: int) -> RawBeside | None:
+        """Return a file that is already landed with the published size, without reading it.
+
+        Its fingerprint is the one that was audited when it landed. None when it must be fetched.
+        """
+        target = self.beside_path(file)
+        if not target.exists() or target.stat().st_size != published_size:
+            return None
+        for audit in self._audits(str(file.kind)):
+            if audit["path"] == str(target):
+                digest, source = str(audit["sha256"]), str(audit["source"])
+                return _beside(file, target, published_size, digest, source, landed=False)
+        return None
+
+    def audit(self, file: RawFile | RawBeside, run_id: str, layout: str | None) -> None:
         """Append what landed to the file audits, one JSON object a line."""
         audits = self.root / "metadata" / "file_audits"
         audits.mkdir(parents=True, exist_ok=True)
@@ -109,14 +155,16 @@ class RawZone:
             "run_id": run_id,
             "at": datetime.now(UTC).isoformat(),
         }
-        with (audits / f"{file.dataset}-{file.program_year}.jsonl").open(
-            "a", encoding="utf-8"
-        ) as out:
+        name = file.kind if isinstance(file, RawBeside) else f"{file.dataset}-{file.program_year}"
+        with (audits / f"{name}.jsonl").open("a", encoding="utf-8") as out:
             out.write(json.dumps(entry) + "\n")
 
     def audits(self) -> Iterator[dict[str, object]]:
         """Read back every audit line."""
-        for path in sorted((self.root / "metadata" / "file_audits").glob("*.jsonl")):
+        return self._audits("*")
+
+    def _audits(self, name: str) -> Iterator[dict[str, object]]:
+        for path in sorted((self.root / "metadata" / "file_audits").glob(f"{name}.jsonl")):
             for line in path.read_text(encoding="utf-8").splitlines():
                 yield json.loads(line)
 
@@ -128,6 +176,41 @@ class RawZone:
             for path in folder.glob("release=*")
             if any(path.glob("*.csv"))
         )
+
+
+def _beside(
+    file: BesideFile, path: Path, published_size: int, sha256: str, source: str, *, landed: bool
+) -> RawBeside:
+    return RawBeside(
+        path=str(path),
+        kind=str(file.kind),
+        program_year=file.program_year,
+        release=str(file.release),
+        name=file.name,
+        size=path.stat().st_size,
+        published_size=published_size,
+        sha256=sha256,
+        landed=landed,
+        source=source,
+    )
+
+
+def _land(source: Path, target: Path, release: date) -> tuple[str, bool]:
+    """Copy a file under its name, or make sure that the same bytes are there.
+
+    Return its sha256 and whether it is new.
+    """
+    if not target.exists():
+        return _copy(source, target), True
+    digest = _sha256(source)
+    if digest != _sha256(target):
+        raise RawFileConflictError(
+            f"{target.name} of release {release} is already landed with other bytes "
+            f"({target}, sha256 {_sha256(target)[:12]}; offered {digest[:12]}). Raw files "
+            f"are never replaced: publish a correction under its own release, or remove "
+            f"the landed file by hand if it is known to be wrong."
+        )
+    return digest, False
 
 
 def _sha256(path: Path) -> str:

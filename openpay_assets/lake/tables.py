@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 RELEASE, RUN_ID, ROWS = "openpay.release", "openpay.run_id", "openpay.rows"
 PARTITION, LAYOUT = "openpay.partition", "openpay.layout"
 COMMITTED_AT = "openpay.committed_at"
+WHOLE = "all"
+"""Stands for the partition of a table that has none."""
 PARTITION_COLUMNS = ("dataset", "program_year")
 COMMIT_ATTEMPTS = 30
 
@@ -52,10 +54,13 @@ class Partition:
 
 @dataclass(frozen=True)
 class Written:
-    """Parquet files that an engine wrote and nothing can see yet."""
+    """Parquet files that an engine wrote and nothing can see yet.
+
+    ``partition`` is None for a table that is not partitioned.
+    """
 
     table: str
-    partition: Partition
+    partition: Partition | None
     files: tuple[Path, ...]
     release: date
     run_id: str
@@ -95,9 +100,13 @@ class LakeTables:
         """Return the folder of a table: ``<lake>/<zone>/<name>``."""
         return self.root.joinpath(*table.split("."))
 
-    def new_folder(self, table: str, partition: Partition, run_id: str) -> Path:
+    def new_folder(self, table: str, partition: Partition | None, run_id: str) -> Path:
         """Return a folder nobody writes to yet, for the files of one run of one partition."""
-        where = f"dataset={partition.dataset}/program_year={partition.program_year}"
+        where = (
+            f"dataset={partition.dataset}/program_year={partition.program_year}"
+            if partition
+            else ""
+        )
         return self.folder(table) / "data" / where / f"{run_id}-{uuid.uuid4().hex[:8]}"
 
     def commit(
@@ -128,15 +137,18 @@ class LakeTables:
 
     def _commit_once(self, written: Written, schema: Table, rows: int, whole_table: bool) -> None:
         table = self._load_or_create(written.table, schema)
+        owner = str(written.partition or WHOLE)
         state = {
             RELEASE: str(written.release),
             RUN_ID: written.run_id,
             ROWS: str(rows),
-            PARTITION: str(written.partition),
+            PARTITION: owner,
             LAYOUT: written.layout,
             COMMITTED_AT: datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        where = _filter(None, None) if whole_table else _partition_filter(written.partition)
+        where = _filter(None, None)
+        if written.partition is not None and not whole_table:
+            where = _partition_filter(written.partition)
         has_old = table.current_snapshot() is not None and any(table.scan(where).plan_files())
         with table.transaction() as transaction:
             if has_old:
@@ -148,7 +160,7 @@ class LakeTables:
                     check_duplicate_files=False,
                 )
             # A partition without rows leaves no snapshot, so its state is a property as well.
-            transaction.set_properties({f"{PARTITION}.{written.partition}": json.dumps(state)})
+            transaction.set_properties({f"{PARTITION}.{owner}": json.dumps(state)})
 
     def _load_or_create(self, name: str, schema: Table) -> IcebergTable:
         """Load a table; the first commit creates it, partitioned, as one act.
@@ -213,6 +225,14 @@ class LakeTables:
 
     def partitions(self, name: str) -> dict[Partition, CommittedPartition]:
         """Return what is committed, by partition."""
+        states = self._states(name)
+        return {Partition.parse(owner): x for owner, x in states.items() if owner != WHOLE}
+
+    def whole(self, name: str) -> CommittedPartition | None:
+        """Return what is committed of a table that is not partitioned."""
+        return self._states(name).get(WHOLE)
+
+    def _states(self, name: str) -> dict[str, CommittedPartition]:
         if not self.exists(name):
             return {}
         states = [
@@ -221,7 +241,7 @@ class LakeTables:
             if key.startswith(f"{PARTITION}.")
         ]
         return {
-            Partition.parse(state[PARTITION]): CommittedPartition(
+            state[PARTITION]: CommittedPartition(
                 release=state[RELEASE],
                 run_id=state[RUN_ID],
                 rows=int(state[ROWS]),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """What an engine offers; the same four operations on each."""
+    """What an engine offers; the same operations on each."""
 
     name: str
 
@@ -44,6 +44,9 @@ class Engine(Protocol):
         self, path: Path, header: Sequence[str], record_id: str, money: Sequence[str]
     ) -> AbstractContextManager[RawRows]:
         """Read a CMS file as text."""
+
+    def read_text(self, path: Path, header: Sequence[str], columns: Sequence[str]) -> RawRows:
+        """Read some columns of a CMS file as text."""
 
     def read_parquet(self, files: Sequence[Path | str], table: Table) -> ir.Table:
         """Bind a table to files."""
