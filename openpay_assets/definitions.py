@@ -22,12 +22,22 @@ def build_definitions(settings: Settings, **resource_overrides: object) -> dg.De
     from openpay_assets.orchestration.assets.curated import CURATED_ASSETS
     from openpay_assets.orchestration.assets.marts import marts_asset
     from openpay_assets.orchestration.assets.raw import raw_files
+    from openpay_assets.orchestration.assets.reconciliation import RECONCILIATION_ASSETS
+    from openpay_assets.orchestration.assets.references import REFERENCE_ASSETS, reference_files
     from openpay_assets.orchestration.assets.staging import staging
-    from openpay_assets.orchestration.jobs import partition_job
+    from openpay_assets.orchestration.jobs import partition_job, references_job
 
     return dg.Definitions(
-        assets=[raw_files, staging, *CURATED_ASSETS, marts_asset()],
-        jobs=[partition_job],
+        assets=[
+            raw_files,
+            staging,
+            *CURATED_ASSETS,
+            *RECONCILIATION_ASSETS,
+            reference_files,
+            *REFERENCE_ASSETS,
+            marts_asset(),
+        ],
+        jobs=[partition_job, references_job],
         resources={**resources(settings), **resource_overrides},
         executor=dg.in_process_executor,
     )
@@ -35,10 +45,12 @@ def build_definitions(settings: Settings, **resource_overrides: object) -> dg.De
 
 def resources(settings: Settings) -> dict[str, object]:
     """Return the resources of an environment by key."""
+    from openpay_assets.orchestration.assets.beside import BesideIOManager
     from openpay_assets.orchestration.assets.marts import dbt_resource
     from openpay_assets.orchestration.assets.raw import RawFileIOManager
 
     return {
+        "beside_io": BesideIOManager(root=settings.lake),
         "cms": CmsResource(location=settings.cms, allow_new_columns=settings.allow_new_columns),
         "dbt": dbt_resource(),
         "lake": lake_io_manager(settings),

@@ -145,7 +145,9 @@ def match_published(kind: str, header: Sequence[str], file_name: str) -> Publish
         if layout.header == names:
             return layout
     nearest = max(candidates, key=lambda x: len(set(x.header) & set(names)))
-    data = "references.csv and reference_layouts.csv" if kind in REFERENCE_TABLES else "summaries.csv"
+    data = (
+        "references.csv and reference_layouts.csv" if kind in REFERENCE_TABLES else "summaries.csv"
+    )
     raise UnknownLayoutError(
         f"No layout of {kind} matches the header of {file_name} ({len(names)} columns).\n"
         f"Nearest: {nearest.name} ({len(nearest.header)} columns). "

@@ -41,12 +41,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check found. ``metadata`` is the report."""
+    """What a check found. ``metadata`` is the report.
+
+    ``stops`` is false when a blocking check failed, but not by enough to stop the run.
+    """
 
     name: str
     passed: bool
     summary: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    stops: bool = True
 
 
 STAGING_CHECKS = (
@@ -133,11 +137,24 @@ def curated_checks(table: str) -> tuple[Check, ...]:
                 blocking=True,
             ),
         ),
+        "physicians": (
+            Check(
+                "profile_fk",
+                "Every profile, or its primary one, is in the supplement of the same release; "
+                "more than 0.001 % missing blocks.",
+                blocking=True,
+            ),
+            Check("npi_agrees", "The reported NPI is that of the profile in the supplement."),
+        ),
+        "companies": (Check("entity_fk", "Every company is among the entity profiles."),),
+        "hospitals": (Check("ccn_fk", "Every CCN is among the hospital profiles."),),
     }
     return shared + extra.get(table, ())
 
 
-def specs(asset: dg.AssetKey, checks: Sequence[Check]) -> list[dg.AssetCheckSpec]:
+def specs(
+    asset: dg.AssetKey, checks: Sequence[Check], *, partitioned: bool = True
+) -> list[dg.AssetCheckSpec]:
     """Return the Dagster specs of an asset's checks, partitioned like the asset."""
     with warnings.catch_warnings():
         # Partitioned checks are in preview: outcomes would otherwise mix over partitions.
@@ -148,7 +165,7 @@ def specs(asset: dg.AssetKey, checks: Sequence[Check]) -> list[dg.AssetCheckSpec
                 asset=asset,
                 description=check.description,
                 blocking=check.blocking,
-                partitions_def=DATASET_YEARS,
+                partitions_def=DATASET_YEARS if partitioned else None,
             )
             for check in checks
         ]
@@ -160,7 +177,9 @@ def result(asset: dg.AssetKey, check: Check, outcome: Outcome) -> dg.AssetCheckR
         asset_key=asset,
         check_name=check.name,
         passed=outcome.passed,
-        severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.ERROR
+        if check.blocking and outcome.stops
+        else dg.AssetCheckSeverity.WARN,
         description=outcome.summary,
         metadata={key: _metadata(value) for key, value in outcome.metadata.items()},
     )
@@ -168,7 +187,8 @@ def result(asset: dg.AssetKey, check: Check, outcome: Outcome) -> dg.AssetCheckR
 
 def blocked(checks: Sequence[Check], outcomes: Mapping[str, Outcome]) -> BlockedError | None:
     """Return the error that stops the run when a blocking check failed, or None."""
-    failed = [outcomes[c.name] for c in checks if c.blocking and not outcomes[c.name].passed]
+    asked = [outcomes[c.name] for c in checks if c.blocking]
+    failed = [x for x in asked if not x.passed and x.stops]
     if not failed:
         return None
     return BlockedError(

@@ -68,9 +68,9 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """What an asset writes for: the partition, and what its rows come from."""
+    """What an asset writes for: the partition (None: the whole table), and what rows come from."""
 
-    partition: Partition
+    partition: Partition | None
     release: date
     run_id: str
     layout: str
@@ -143,8 +143,14 @@ class LakeIOManager(dg.ConfigurableIOManager):
         )
         return self.engine.read_parquet(files, table)
 
-    def handle_output(self, context: dg.OutputContext, obj: Pending) -> None:
-        """Commit what the asset wrote, in one Iceberg transaction."""
+    def load_whole(self, table: Table) -> ir.Table:
+        """Return what is committed of a table that is not partitioned, lazily."""
+        return self.engine.read_parquet(self.tables.files(table.name), table)
+
+    def handle_output(self, context: dg.OutputContext, obj: Pending | None) -> None:
+        """Commit what the asset wrote, in one Iceberg transaction; None leaves what is there."""
+        if obj is None:
+            return
         self.tables.commit(obj.written, obj.table, rows=obj.count)
         context.add_output_metadata(
             {

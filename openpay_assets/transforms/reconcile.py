@@ -43,9 +43,7 @@ _MONEY = "decimal(18, 2)"
 _COMPANY = "applicable_manufacturer_or_applicable_gpo_making_payment"
 
 
-def all_rows(
-    staged: ir.Table, quarantined: ir.Table, dataset: Dataset, layout: Layout
-) -> ir.Table:
+def all_rows(staged: ir.Table, quarantined: ir.Table, dataset: Dataset, layout: Layout) -> ir.Table:
     """Return every record of a partition with the columns that controls use, and its dollars.
 
     Columns: ``KEYS``, ``company_name``, ``amount`` and ``value_of_interest``.
@@ -129,7 +127,11 @@ def _of_types(*types: str) -> Only:
 
 _PEOPLE, _COVERED = _of_types(PHYSICIAN, PRACTITIONER), _of_types(PHYSICIAN, PRACTITIONER, HOSPITAL)
 _GROUPINGS: Mapping[str, Sequence[tuple[Only, tuple[str, ...]]]] = {
-    DASHBOARD: ((_every, ()), (_every, ("disputed",)), (_every, ("recipient_type",))),
+    DASHBOARD: (
+        (_every, ()),
+        (_every, ("disputed",)),
+        (lambda rows: rows.recipient_type.notnull(), ("recipient_type",)),
+    ),
     ENTITY_NATURE: ((_every, ("company_id", "nature_code")),),
     "entity": ((_every, ("company_id",)),),
     "state": ((_COVERED, ("country", "state", "recipient_type")),),
@@ -172,9 +174,7 @@ def compare(ours: ir.Table, published: ir.Table) -> ir.Table:
         distinct=False,
     )
     both = sides.group_by(key).aggregate(
-        name=ibis.coalesce(
-            sides.name.max(where=sides.published.notnull()), sides.name.max()
-        ),
+        name=ibis.coalesce(sides.name.max(where=sides.published.notnull()), sides.name.max()),
         ours=sides.ours.sum().cast(_MONEY),
         published=sides.published.sum().cast(_MONEY),
     )
@@ -222,8 +222,6 @@ def reconciliation(
 
 def largest_differences(reconciled: ir.Table, controls: Collection[str], limit: int) -> ir.Table:
     """Return the keys of some controls that are off by most."""
-    found = reconciled.filter(
-        (reconciled.level == KEY) & reconciled.control.isin(sorted(controls))
-    )
+    found = reconciled.filter((reconciled.level == KEY) & reconciled.control.isin(sorted(controls)))
     order = ["control", *KEYS, "measure"]
     return found.order_by(ibis.desc(found["difference"].abs()), *order).limit(limit)

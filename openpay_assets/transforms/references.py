@@ -175,9 +175,7 @@ def mapping_faults(mapping: ir.Table) -> ir.Table:
     found = {"itself": itself, "several": several, "cycle": cycle}
     return ibis.union(
         *(
-            rows.select(
-                "secondary_profile_id", "primary_profile_id", fault=ibis.literal(fault)
-            )
+            rows.select("secondary_profile_id", "primary_profile_id", fault=ibis.literal(fault))
             for fault, rows in found.items()
         ),
         distinct=True,

@@ -40,7 +40,10 @@ RECIPIENTS = {PHYSICIAN: "physicians", PRACTITIONER: "practitioners", HOSPITAL: 
 MEASURES = {
     Dataset.GENERAL: {"records": "general_records", "amount": "general_amount"},
     Dataset.RESEARCH: {"records": "research_records", "amount": "research_amount"},
-    Dataset.OWNERSHIP: {"amount_invested": "invested_amount", "value_of_interest": "interest_amount"},
+    Dataset.OWNERSHIP: {
+        "amount_invested": "invested_amount",
+        "value_of_interest": "interest_amount",
+    },
 }
 """Columns of the summaries that have one per dataset, by measure."""
 MEASURE_NAMES = ("records", "amount", "amount_invested", "value_of_interest")
@@ -237,7 +240,9 @@ def _per_dataset(
             columns["records"] = ownership_records
         found = _of_year(summary, program_year)
         measures = {measure: _column(found, column) for measure, column in columns.items()}
-        return _rows(summary, found.rows, {key: _column(found, key)}, measures, _column(found, name))
+        return _rows(
+            summary, found.rows, {key: _column(found, key)}, measures, _column(found, name)
+        )
 
     return read
 
@@ -259,7 +264,10 @@ def _per_type(
             {**keys(found), "recipient_type": kind.cases(*types, else_=ibis.null("string"))},
             {
                 measure: kind.cases(
-                    *((x.lower(), _column(found, f"{measure}_{RECIPIENTS[x]}")) for x in recipients),
+                    *(
+                        (x.lower(), _column(found, f"{measure}_{RECIPIENTS[x]}"))
+                        for x in recipients
+                    ),
                     else_=ibis.null("string"),
                 )
                 for measure in ("records", "amount")
