@@ -73,7 +73,8 @@ class House:
         # Not ``ephemeral()`` alone: it leaves its folder to the garbage collector, which warns.
         self._home = tempfile.TemporaryDirectory()
         self.instance = dg.DagsterInstance.ephemeral(tempdir=self._home.name)
-        self._job = build_definitions(self.settings).resolve_implicit_global_asset_job_def()
+        self.definitions = build_definitions(self.settings)
+        self._job = self.definitions.resolve_implicit_global_asset_job_def()
         self._duckdb = duckdb.connect()
 
     def close(self) -> None:
