@@ -184,9 +184,9 @@ def match_header(
     nearest = max(layouts(dataset), key=lambda x: len(set(x.header) & set(names)))
     known = set(nearest.header)
     unknown = [name for name in names if name not in known]
-    if allow_new_columns and [x for x in names if x in known] == nearest.header:
-        if len(set(names)) == len(names):
-            return HeaderMatch(nearest, tuple(unknown))
+    only_adds = [x for x in names if x in known] == nearest.header
+    if allow_new_columns and only_adds and len(set(names)) == len(names):
+        return HeaderMatch(nearest, tuple(unknown))
     raise UnknownLayoutError(
         f"No layout matches the header of {file_name} ({len(names)} columns).\n"
         f"Nearest: {dataset} {nearest.name} ({len(nearest.header)} columns, program years "

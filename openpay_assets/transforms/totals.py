@@ -84,13 +84,10 @@ def published_totals(
         "release": ibis.literal(release),
         "value": number(filled[TEXT]),
     }
-    columns = {
-        c.name: lineage.get(c.name, filled[c.name] if c.name in filled.columns else None)
-        for c in curated_table("published_totals").columns
-    }
-    types = {c.name: c.type.to_ibis() for c in curated_table("published_totals").columns}
+    columns = curated_table("published_totals").columns
+    values = {c.name: lineage[c.name] if c.name in lineage else filled[c.name] for c in columns}
     return filled.select(
-        **{name: value.cast(types[name]) for name, value in columns.items()}, text=filled[TEXT]
+        **{c.name: values[c.name].cast(c.type.to_ibis()) for c in columns}, text=filled[TEXT]
     )
 
 
@@ -214,8 +211,8 @@ def _measure(line: Metric) -> str:
     return "amount_invested" if invested else line.measure
 
 
-def _entity_nature(summary: SummaryInput, dataset: Dataset, program_year: int) -> ir.Table:
-    """One row per company and nature of payment; general payments only."""
+def _entity_nature(summary: SummaryInput, dataset: Dataset, _: int) -> ir.Table:
+    """Return the rows of a company and nature each; the file is of one year, general only."""
     if dataset is not Dataset.GENERAL:
         return _nothing(summary)
     return _rows(

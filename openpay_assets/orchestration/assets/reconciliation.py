@@ -112,10 +112,10 @@ def published_totals(
         return
     try:
         pending, outcomes = read(lake, files, partition, context.run.run_id)
-    except StrictParseError as error:
-        outcome = Outcome("strict_parse", False, str(error))
+    except StrictParseError as problem:
+        outcome = Outcome("strict_parse", False, str(problem))
         yield checks.result(PUBLISHED, PUBLISHED_CHECKS[0], outcome)
-        raise checks.BlockedError(f"strict_parse: {error}", allow_retries=False) from error
+        raise checks.BlockedError(f"strict_parse: {problem}", allow_retries=False) from problem
     for check in PUBLISHED_CHECKS:
         yield checks.result(PUBLISHED, check, outcomes[check.name])
     if error := checks.blocked(PUBLISHED_CHECKS, outcomes):

@@ -143,9 +143,9 @@ def reference_asset(name: str, description: str) -> dg.AssetsDefinition:
             return
         try:
             pending = read(lake, found[0], context.run.run_id)
-        except StrictParseError as error:
-            yield checks.result(key, STRICT_PARSE, Outcome("strict_parse", False, str(error)))
-            raise checks.BlockedError(f"strict_parse: {error}", allow_retries=False) from error
+        except StrictParseError as problem:
+            yield checks.result(key, STRICT_PARSE, Outcome("strict_parse", False, str(problem)))
+            raise checks.BlockedError(f"strict_parse: {problem}", allow_retries=False) from problem
         outcomes = judge(name, pending, lake)
         for check in asked:
             yield checks.result(key, check, outcomes[check.name])
