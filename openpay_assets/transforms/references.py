@@ -205,11 +205,17 @@ def unknown_profiles(physicians: ir.Table, supplement: ir.Table, mapping: ir.Tab
 
 
 def other_npis(physicians: ir.Table, supplement: ir.Table, mapping: ir.Table) -> ir.Table:
-    """Return the clinicians whose reported NPI is not that of their profile, with both."""
+    """Return the clinicians whose reported NPI is not that of their profile, with both.
+
+    A profile that the supplement has no NPI for is compared with its primary one.
+    """
     resolved = _with_primary(physicians, mapping)
-    known = supplement.select(primary="profile_id", profile_npi="npi")
-    joined = resolved.join(known, "primary", how="inner")
-    return joined.filter(joined.npi != joined.profile_npi)
+    own = supplement.select("profile_id", own_npi="npi")
+    of_primary = supplement.select(primary="profile_id", primary_npi="npi")
+    both = resolved.left_join(own, "profile_id").select(*resolved.columns, "own_npi")
+    all_three = both.left_join(of_primary, "primary").select(*both.columns, "primary_npi")
+    known = all_three.mutate(profile_npi=ibis.coalesce(all_three.own_npi, all_three.primary_npi))
+    return known.filter(known.npi != known.profile_npi)
 
 
 def _with_primary(physicians: ir.Table, mapping: ir.Table) -> ir.Table:

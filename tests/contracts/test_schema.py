@@ -22,6 +22,7 @@ FIXED = {"dataset": "general", "program_year": 2023}
 SAMPLES: dict[ColumnType, Any] = {
     ColumnType.TEXT: "1",
     ColumnType.MONEY: Decimal("1.00"),
+    ColumnType.SIGNED_MONEY: Decimal("-1.00"),
     ColumnType.DATE: date(2023, 6, 30),
     ColumnType.INTEGER: 1,
     ColumnType.YEAR: 2023,

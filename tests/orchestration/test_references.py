@@ -341,6 +341,25 @@ def test_a_profile_whose_primary_is_in_the_supplement_is_known(house: References
     assert FK["profile_fk"] not in done.failed_checks()
 
 
+def test_an_npi_is_compared_with_that_of_the_profile_itself_before_the_primary_one(
+    house: References,
+) -> None:
+    other: Line = {"covered_recipient_profile_id": "5", "covered_recipient_npi": "1003000126"}
+    mapping: list[Line] = [
+        {"secondary_profile_id": "5", "primary_profile_id": "132655"},
+        {"secondary_profile_id": "6", "primary_profile_id": "132655"},
+    ]
+    house.publish_references(supplement=[*PROFILES, other], profile_mapping=mapping)
+    assert house.run_references().success
+    people = [("132655", NPI), ("5", "1003000126"), ("6", "1003000126")]
+    names = ("covered_recipient_profile_id", "covered_recipient_npi")
+    house.publish(AT, [dict(zip(names, x, strict=True)) for x in people])
+    done = house.run("general|2023", assets=ENTITIES)
+    assert done.success, done.failures
+    assert done.report(FK["npi_agrees"]) == {"other": 1}
+    assert f"6 1003000126 not {NPI}" in done.said(FK["npi_agrees"])
+
+
 def test_a_few_profiles_that_the_supplement_lacks_only_warn() -> None:
     from openpay_assets.orchestration import checks
     from openpay_assets.orchestration.checks import Outcome, curated_checks
