@@ -25,7 +25,7 @@ def test_a_layout_is_recognised_by_its_header(layout: object) -> None:
     assert len(set(found.source_of)) == len(header)
 
 
-@pytest.mark.parametrize("kind", (*REFERENCE_TABLES, *SUMMARIES))
+@pytest.mark.parametrize("kind", [*REFERENCE_TABLES, *SUMMARIES])
 def test_an_unknown_header_says_what_was_looked_for(kind: str) -> None:
     header = published_layouts(kind)[-1].with_years(["PY_2023"]).header
     with pytest.raises(UnknownLayoutError, match=f"Missing: {header[0]}. Unknown: Something"):
