@@ -20,7 +20,9 @@ identifiers as (
 -- One identifier has several names over the years, and even two casings in one year.
 names as (
 
-    {{ each_element(ref('stg_companies'), ['company_id', 'program_year'], 'company_names', 'company_name') }}
+    {{ each_element(
+        ref('stg_companies'), ['company_id', 'program_year'], 'company_names', 'company_name'
+    ) }}
 
 ),
 

@@ -32,10 +32,10 @@ primaries as (
 
     select
         profiles.profile_id,
-        coalesce(mapping.resolved_primary, profiles.profile_id) as primary_profile_id
+        coalesce(mapped.resolved_primary, profiles.profile_id) as primary_profile_id
     from profiles
-    left join {{ ref('stg_profile_mapping') }} as mapping
-        on profiles.profile_id = mapping.secondary_profile_id
+    left join {{ ref('stg_profile_mapping') }} as mapped
+        on profiles.profile_id = mapped.secondary_profile_id
 
 ),
 
