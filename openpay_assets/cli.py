@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -52,8 +52,9 @@ app = typer.Typer(
 )
 
 FAILED, USAGE = 1, 2
-STEPS = 11
-"""Steps of the partition job: raw, removed list, stage, seven curated tables, marts."""
+STEPS, REFERENCE_STEPS = 15, 5
+"""Steps of the partition job: raw files, removed list, stage, seven curated tables, three of the
+reconciliation, marts; and of the references: their files and four tables."""
 
 
 class Format(StrEnum):
@@ -90,6 +91,25 @@ def run(
         _land_slice(Partition(dataset, year), company, _day(release))
         return
     report = _run(Partition(dataset, year), _day(release))
+    _summarize(report)
+    if not report.success:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def references(
+    release: Annotated[
+        str | None, typer.Option(help="Release day, such as 2025-06-30; the newest by default.")
+    ] = None,
+) -> None:
+    """Land profiles of clinicians, companies and hospitals and replace their tables."""
+    from openpay_assets.runs import run_references
+
+    day = _day(release)
+    with progress_bar() as progress:
+        on_step, finish = _steps(progress, "references", REFERENCE_STEPS)
+        report = run_references(Settings(), day, on_step)
+        finish(report)
     _summarize(report)
     if not report.success:
         raise typer.Exit(FAILED)
@@ -303,19 +323,32 @@ def _run(partition: Partition, release: date | None) -> RunReport:
     from openpay_assets.runs import run_partition
 
     with progress_bar() as progress:
-        task = progress.add_task(str(partition), total=STEPS)
-
-        def on_step(step: str) -> None:
-            progress.update(task, advance=1, description=f"{partition} {step.replace('__', '.')}")
+        on_step, finish = _steps(progress, str(partition), STEPS)
+        task = progress.task_ids[-1]
 
         def on_bytes(done: int, total: int) -> None:
             share = f"{100 * done // max(total, 1)} % of {total / 1e6:,.0f} MB"
             progress.update(task, description=f"{partition} downloading {share}")
 
         report = run_partition(Settings(), partition, release, on_step, on_bytes)
-        if report.success:
-            progress.update(task, completed=STEPS, description=str(partition))
+        finish(report)
     return report
+
+
+def _steps(
+    progress: Progress, what: str, steps: int
+) -> tuple[Callable[[str], None], Callable[[RunReport], None]]:
+    """Show the steps of a run; return what to call for each of them and for the report."""
+    task = progress.add_task(what, total=steps)
+
+    def on_step(step: str) -> None:
+        progress.update(task, advance=1, description=f"{what} {step.replace('__', '.')}")
+
+    def finish(report: RunReport) -> None:
+        if report.success:
+            progress.update(task, completed=steps, description=what)
+
+    return on_step, finish
 
 
 def _land_slice(partition: Partition, company: str, release: date | None) -> None:
@@ -332,15 +365,16 @@ def _land_slice(partition: Partition, company: str, release: date | None) -> Non
 
 def _summarize(report: RunReport) -> None:
     staged = report.assets.get("staging", {})
+    what = report.partition or "references"
     if report.success:
-        say(f"[green]done[/green] {report.partition}, release {report.release}")
+        say(f"[green]done[/green] {what}, release {report.release}")
     else:
-        err.print(f"[red]failed[/red] {report.partition}, release {report.release or 'none'}")
+        err.print(f"[red]failed[/red] {what}, release {report.release or 'none'}")
         err.print(escape(report.error or ""), highlight=False, soft_wrap=True)
-    for what in ("read", "staged", "quarantined"):
-        if f"rows_{what}" in staged:
-            rows, amount = staged[f"rows_{what}"], staged[f"dollars_{what}"]
-            say(f"  {what:<12} {rows:>12,} rows {_money(amount):>22} dollars")
+    for side in ("read", "staged", "quarantined"):
+        if f"rows_{side}" in staged:
+            rows, amount = staged[f"rows_{side}"], staged[f"dollars_{side}"]
+            say(f"  {side:<12} {rows:>12,} rows {_money(amount):>22} dollars")
     for check in report.checks:
         for rule in check.metadata.get("rules", []) if check.name == "reasons" else []:
             say(f"    {rule['rule']:<28} {rule['rows']:>8,} rows")

@@ -24,9 +24,16 @@ def build_definitions(settings: Settings, **resource_overrides: object) -> dg.De
     from openpay_assets.orchestration.assets.health import partition_health
     from openpay_assets.orchestration.assets.marts import marts_asset
     from openpay_assets.orchestration.assets.raw import raw_files
+    from openpay_assets.orchestration.assets.reconciliation import RECONCILIATION_ASSETS
+    from openpay_assets.orchestration.assets.references import REFERENCE_ASSETS, reference_files
     from openpay_assets.orchestration.assets.removed import removed_list
     from openpay_assets.orchestration.assets.staging import staging
-    from openpay_assets.orchestration.jobs import health_job, health_schedule, partition_job
+    from openpay_assets.orchestration.jobs import (
+        health_job,
+        health_schedule,
+        partition_job,
+        references_job,
+    )
     from openpay_assets.orchestration.sensors import release_sensor
 
     return dg.Definitions(
@@ -36,10 +43,13 @@ def build_definitions(settings: Settings, **resource_overrides: object) -> dg.De
             staging,
             *CURATED_ASSETS,
             release_changes,
+            *RECONCILIATION_ASSETS,
+            reference_files,
+            *REFERENCE_ASSETS,
             marts_asset(),
             partition_health,
         ],
-        jobs=[partition_job, health_job],
+        jobs=[partition_job, references_job, health_job],
         schedules=[health_schedule(running=settings.watch_cms)],
         sensors=[
             release_sensor(
@@ -55,11 +65,13 @@ def build_definitions(settings: Settings, **resource_overrides: object) -> dg.De
 
 def resources(settings: Settings) -> dict[str, object]:
     """Return the resources of an environment by key."""
+    from openpay_assets.orchestration.assets.beside import BesideIOManager
     from openpay_assets.orchestration.assets.marts import dbt_resource
     from openpay_assets.orchestration.assets.raw import RawFileIOManager
     from openpay_assets.orchestration.assets.removed import RemovedListIOManager
 
     return {
+        "beside_io": BesideIOManager(root=settings.lake),
         "cms": cms_resource(settings),
         "dbt": dbt_resource(),
         "lake": lake_io_manager(settings),

@@ -48,10 +48,13 @@ class CheckReport:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run did: rows and dollars, checks, and the error that stopped it."""
+    """What a run did: rows and dollars, checks, and the error that stopped it.
+
+    ``partition`` is None for the references, which have none.
+    """
 
     run_id: str
-    partition: Partition
+    partition: Partition | None
     success: bool
     release: str | None
     assets: dict[str, dict[str, Any]]
@@ -92,15 +95,41 @@ def run_partition(
     ``on_step`` is called with the key of each step as it ends, ``on_bytes`` with what is
     downloaded and what there is of it.
     """
-    from openpay_assets.definitions import build_definitions
-    from openpay_assets.orchestration.jobs import PARTITION_JOB, release_config
+    from openpay_assets.orchestration.jobs import PARTITION_JOB
 
-    job = build_definitions(settings).resolve_job_def(PARTITION_JOB)
-    config: dict[str, Any] = {**QUIET, **release_config(release)}
+    return _run(settings, PARTITION_JOB, partition, "raw_files", release, on_step, on_bytes)
+
+
+def run_references(
+    settings: Settings,
+    release: date | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> RunReport:
+    """Land the newest reference files, or those of a release, and replace their tables."""
+    from openpay_assets.orchestration.jobs import REFERENCES_JOB
+
+    return _run(settings, REFERENCES_JOB, None, "reference_files", release, on_step)
+
+
+def _run(
+    settings: Settings,
+    job_name: str,
+    partition: Partition | None,
+    first_asset: str,
+    release: date | None,
+    on_step: Callable[[str], None],
+    on_bytes: Callable[[int, int], None] = lambda *_: None,
+) -> RunReport:
+    """Run a job; the release is told to the asset that lands its files."""
+    from openpay_assets.definitions import build_definitions
+    from openpay_assets.orchestration.jobs import release_config
+
+    job = build_definitions(settings).resolve_job_def(job_name)
+    config: dict[str, Any] = {**QUIET, **release_config(release, first_asset)}
     run_id = str(uuid.uuid4())
     manifest = Manifest(
         run_id=run_id,
-        partition=str(partition),
+        partition=str(partition or job_name),
         code_version=openpay_assets.__version__,
         started_at=datetime.now(UTC).isoformat(),
         settings=settings.model_dump(mode="json"),
@@ -111,7 +140,7 @@ def run_partition(
         log = write_manifest(root, manifest).with_name("stdout.log")
         with log.open("w", encoding="utf-8") as stdout, redirect_stdout(stdout), watched(on_bytes):
             result = job.execute_in_process(
-                partition_key=str(partition),
+                partition_key=str(partition) if partition else None,
                 instance=instance,
                 run_config=config,
                 run_id=run_id,
@@ -168,7 +197,7 @@ def land_slice(
 def _report(
     root: Path,
     manifest: Manifest,
-    partition: Partition,
+    partition: Partition | None,
     success: bool,
     events: Sequence[dg.DagsterEvent],
 ) -> RunReport:

@@ -23,10 +23,26 @@ rtrim(
 
 
 {# Grouped texts as one, in binary order, separated by |. #}
-{% macro joined(column) -%}
+{% macro joined(column, separator='|') -%}
 {%- if target.type == 'duckdb' -%}
-string_agg({{ column }}, '|' order by {{ column }})
+string_agg({{ column }}, '{{ separator }}' order by {{ column }})
 {%- else -%}
-listagg({{ column }}, '|') within group (order by {{ column }})
+listagg({{ column }}, '{{ separator }}') within group (order by {{ column }})
+{%- endif -%}
+{%- endmacro %}
+
+
+{# A row for each element of a list column, beside the columns of the row that holds it. #}
+{% macro each_element(relation, columns, list_column, element) -%}
+{%- if target.type == 'duckdb' -%}
+select
+        {{ columns | join(', ') }},
+        unnest({{ list_column }}) as {{ element }}
+    from {{ relation }}
+{%- else -%}
+select
+        {% for column in columns %}holder.{{ column }}, {% endfor %}
+        cast(element as varchar) as {{ element }}
+    from {{ relation }} as holder, holder.{{ list_column }} as element
 {%- endif -%}
 {%- endmacro %}

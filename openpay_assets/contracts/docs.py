@@ -14,6 +14,8 @@ from pathlib import Path
 from openpay_assets.contracts.model import Column, Dataset, Table
 from openpay_assets.contracts.registry import (
     CURATED_TABLES,
+    RECONCILIATION_TABLES,
+    REFERENCE_TABLES,
     curated_table,
     layouts,
     lineage_columns,
@@ -31,6 +33,16 @@ GRAIN = {
     "curated.companies": "One row per company per partition, as on the latest record.",
     "curated.hospitals": "One row per teaching hospital per partition, as on the latest record.",
     "curated.release_changes": "One row per record that differs from the release before in the lake.",
+    "curated.supplement": "One row per clinician profile, as the national registries have it.",
+    "curated.profile_mapping": "One row per secondary profile of a clinician.",
+    "curated.entity_profiles": "One row per company that reports or pays.",
+    "curated.hospital_profiles": "One row per teaching hospital.",
+    "curated.published_totals": (
+        "One row per total that CMS publishes for a partition: control, key and measure."
+    ),
+    "curated.reconciliation": (
+        "One row per control and measure of a partition, and per key that differs."
+    ),
     "quarantine.records": "One row per record set aside.",
 }
 
@@ -53,7 +65,7 @@ def _dictionary_lines() -> Iterator[str]:
     yield ""
     yield "Generated from the contracts (`make docs`). Money is `DECIMAL(18,2)` in US dollars."
     yield "The marts are described in the dbt project and shown in Dagster."
-    for name in CURATED_TABLES:
+    for name in (*CURATED_TABLES, *REFERENCE_TABLES, *RECONCILIATION_TABLES):
         yield from _table(curated_table(name))
     yield from _table(quarantine_table())
     for dataset in Dataset:

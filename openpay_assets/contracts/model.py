@@ -31,8 +31,9 @@ class ColumnType(StrEnum):
     """
 
     TEXT = "text"
-    SIGNED_MONEY = "signed_money"
     MONEY = "money"
+    SIGNED_MONEY = "signed_money"
+    """Money that may be negative: differences."""
     DATE = "date"
     INTEGER = "integer"
     YEAR = "year"

@@ -29,6 +29,9 @@ CURATED_TABLES = (
     "hospitals",
     "release_changes",
 )
+REFERENCE_TABLES = ("supplement", "profile_mapping", "entity_profiles", "hospital_profiles")
+"""Curated tables of what CMS publishes once for all partitions."""
+RECONCILIATION_TABLES = ("published_totals", "reconciliation")
 
 
 class UnknownLayoutError(ValueError):
@@ -43,7 +46,8 @@ class HeaderMatch:
     new_columns: tuple[str, ...] = ()
 
 
-def _rows(name: str) -> Iterator[dict[str, str]]:
+def rows_of(name: str) -> Iterator[dict[str, str]]:
+    """Read a file of ``contracts/data``, one mapping a line."""
     text = files("openpay_assets.contracts").joinpath("data", name).read_text(encoding="utf-8")
     return csv.DictReader(text.splitlines())
 
@@ -67,7 +71,7 @@ def source_columns(dataset: Dataset) -> tuple[Column, ...]:
             values=row["values"],
             is_key=row["column"] in {"record_id", "program_year"},
         )
-        for row in _rows(f"{dataset}.csv")
+        for row in rows_of(f"{dataset}.csv")
         for slots in _expand(row["repeat"])
     )
 
@@ -75,7 +79,7 @@ def source_columns(dataset: Dataset) -> tuple[Column, ...]:
 @cache
 def _tables() -> dict[str, tuple[Column, ...]]:
     tables: dict[str, list[Column]] = defaultdict(list)
-    for row in _rows("tables.csv"):
+    for row in rows_of("tables.csv"):
         tables[row["table"]].append(
             Column(
                 name=row["column"],
@@ -105,7 +109,7 @@ def quarantine_table() -> Table:
 
 
 def curated_table(name: str) -> Table:
-    """One of ``CURATED_TABLES``; ``KeyError`` on any other name."""
+    """Return a table of the curated zone; ``KeyError`` when there is none of that name."""
     return Table(f"curated.{name}", _tables()[f"curated.{name}"])
 
 
@@ -114,7 +118,10 @@ def all_tables() -> list[Table]:
     return [
         *(staging_table(dataset) for dataset in Dataset),
         quarantine_table(),
-        *(curated_table(name) for name in CURATED_TABLES),
+        *(
+            curated_table(name)
+            for name in (*CURATED_TABLES, *REFERENCE_TABLES, *RECONCILIATION_TABLES)
+        ),
     ]
 
 
@@ -122,7 +129,7 @@ def all_tables() -> list[Table]:
 def layouts(dataset: Dataset) -> tuple[Layout, ...]:
     """Every known layout of a dataset, oldest first."""
     columns: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for row in _rows("layouts.csv"):
+    for row in rows_of("layouts.csv"):
         if row["dataset"] == dataset:
             columns[row["layout"]].append((row["source_column"], row["column"]))
     return tuple(
@@ -137,7 +144,7 @@ def layouts(dataset: Dataset) -> tuple[Layout, ...]:
             inferred=row["inferred"] == "yes",
             evidence=row["evidence"],
         )
-        for row in _rows("layout_eras.csv")
+        for row in rows_of("layout_eras.csv")
         if row["dataset"] == dataset
     )
 
@@ -177,22 +184,28 @@ def match_header(
             return HeaderMatch(layout)
     nearest = max(layouts(dataset), key=lambda x: len(set(x.header) & set(names)))
     known = set(nearest.header)
-    missing = [name for name in nearest.header if name not in set(names)]
     unknown = [name for name in names if name not in known]
-    has_repeats = len(set(names)) != len(names)
-    same_order = [name for name in names if name in known] == nearest.header
-    if allow_new_columns and not missing and same_order and not has_repeats:
+    only_adds = [x for x in names if x in known] == nearest.header
+    if allow_new_columns and only_adds and len(set(names)) == len(names):
         return HeaderMatch(nearest, tuple(unknown))
-    order = "" if same_order or missing else " The order of the known columns differs."
-    repeats = " Some names repeat." if has_repeats else ""
     raise UnknownLayoutError(
         f"No layout matches the header of {file_name} ({len(names)} columns).\n"
         f"Nearest: {dataset} {nearest.name} ({len(nearest.header)} columns, program years "
-        f"{nearest.first_program_year} onward). Missing: {_listed(missing)}. "
-        f"Unknown: {_listed(unknown)}.{order}{repeats}\n"
+        f"{nearest.first_program_year} onward). {difference(nearest.header, names)}\n"
         f"Add a layout to contracts/data/layouts.csv and layout_eras.csv, or set "
         f"{ALLOW_NEW_COLUMNS}=1 to land a file that only adds columns."
     )
+
+
+def difference(expected: Sequence[str], names: Sequence[str]) -> str:
+    """Say in words how a header differs from an expected one."""
+    known, found = set(expected), set(names)
+    missing = [name for name in expected if name not in found]
+    unknown = [name for name in names if name not in known]
+    same_order = [name for name in names if name in known] == list(expected)
+    order = "" if same_order or missing else " The order of the known columns differs."
+    repeats = " Some names repeat." if len(found) != len(names) else ""
+    return f"Missing: {_listed(missing)}. Unknown: {_listed(unknown)}.{order}{repeats}"
 
 
 def _listed(names: Sequence[str], most: int = 8) -> str:
@@ -203,7 +216,7 @@ def _listed(names: Sequence[str], most: int = 8) -> str:
 @cache
 def removed_list_header() -> list[str]:
     """Return the columns of CMS's lists of removed records, in order."""
-    return [row["source_column"] for row in _rows("removed_list.csv")]
+    return [row["source_column"] for row in rows_of("removed_list.csv")]
 
 
 @cache
@@ -212,7 +225,7 @@ def allowed_values(name: str, program_year: int | None = None) -> tuple[str, ...
 
     Raises ``KeyError`` when there is no such list.
     """
-    found = [row for row in _rows("values.csv") if row["list"] == name]
+    found = [row for row in rows_of("values.csv") if row["list"] == name]
     if not found:
         raise KeyError(name)
     return tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -131,6 +132,29 @@ class DuckDBEngine:
             connection.execute("SET disabled_optimizers = ''")
             connection.execute("DROP VIEW IF EXISTS raw_rows")
             scan.narrow.unlink(missing_ok=True)
+
+    def read_text(self, path: Path, header: Sequence[str], columns: Sequence[str]) -> RawRows:
+        """Read columns of a CMS file as text, by name; empty fields are NULL.
+
+        The file is parsed once, into scratch, so that what is not well-formed shows here.
+        Raises ``StrictParseError`` on a file that is not well-formed.
+        """
+        text, rows = self.parse_text(path, header, columns)
+        return RawRows(self.backend.read_parquet(text), rows, {})
+
+    def parse_text(
+        self, path: Path, header: Sequence[str], columns: Sequence[str]
+    ) -> tuple[Path, int]:
+        """Write columns of a CMS file as text Parquet into scratch; return it and its rows."""
+        connection = self.backend.con
+        target = self._scratch / f"text-{uuid.uuid4().hex}.parquet"
+        names = ", ".join(sql_name(name) for name in columns)
+        with explained(path, header):
+            row = connection.execute(
+                f"COPY (SELECT {names} FROM {read_csv_sql(path, header)}) "
+                f"TO {sql_text(str(target))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
+            ).fetchone()
+        return target, int(row[0]) if row else 0
 
     def _number(self, csv: str, narrow: Path, record_id: str, money: Sequence[str]) -> None:
         """Write record id and money of every record in file order, so that position is number."""

@@ -161,6 +161,22 @@ class SparkEngine:
         finally:
             text.unlink(missing_ok=True)
 
+    def read_text(self, path: Path, header: Sequence[str], columns: Sequence[str]) -> RawRows:
+        """Read columns of a CMS file as text, by name, through DuckDB's parser.
+
+        Raises ``StrictParseError`` on a file that is not well-formed.
+        """
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        parser = DuckDBEngine(
+            memory_limit=self._memory_limit,
+            threads=self._threads,
+            scratch=self._scratch / "parser",
+        )
+        with closing(parser):
+            text, rows = parser.parse_text(path, header, columns)
+            kept = text.rename(self._scratch / text.name)
+        return RawRows(self._view(self._parquet([kept])), rows, {})
+
     def read_parquet(self, files: Sequence[Path | str], table: Table) -> ir.Table:
         """Bind a table of the lake to its files; without files it is empty, with its columns."""
         if files:

@@ -91,6 +91,12 @@ def current_states(properties: Mapping[str, str]) -> dict[Partition, CommittedPa
     }
 
 
+def whole_state(properties: Mapping[str, str]) -> CommittedPartition | None:
+    """Return what is committed now of a table without partitions."""
+    text = properties.get(f"{PARTITION}.{WHOLE}")
+    return CommittedPartition.read(json.loads(text)) if text else None
+
+
 def release_states(
     properties: Mapping[str, str],
 ) -> dict[Partition | None, dict[date, CommittedPartition]]:

@@ -56,7 +56,8 @@ class RawFile:
 class RawBeside:
     """A landed file beside the payments; ``program_year`` is empty when it covers all years.
 
-    ``size`` and ``published_size`` in bytes, the latter empty when the site does not say; ``landed`` is false when it was already there.
+    ``size`` and ``published_size`` in bytes, the latter empty when the site does not say;
+    ``landed`` is false when it was already there.
     """
 
     path: str

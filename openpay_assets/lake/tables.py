@@ -27,6 +27,7 @@ from openpay_assets.lake.history import (
     RELEASE,
     ROWS,
     RUN_ID,
+    WHOLE,
     CommittedPartition,
     Partition,
 )
@@ -55,10 +56,13 @@ COMMIT_ATTEMPTS = 30
 
 @dataclass(frozen=True)
 class Written:
-    """Parquet files that an engine wrote and nothing can see yet."""
+    """Parquet files that an engine wrote and nothing can see yet.
+
+    ``partition`` is None for a table that is not partitioned.
+    """
 
     table: str
-    partition: Partition
+    partition: Partition | None
     files: tuple[Path, ...]
     release: date
     run_id: str
@@ -87,9 +91,13 @@ class LakeTables:
         """Return the folder of a table: ``<lake>/<zone>/<name>``."""
         return self.root.joinpath(*table.split("."))
 
-    def new_folder(self, table: str, partition: Partition, run_id: str) -> Path:
+    def new_folder(self, table: str, partition: Partition | None, run_id: str) -> Path:
         """Return a folder nobody writes to yet, for the files of one run of one partition."""
-        where = f"dataset={partition.dataset}/program_year={partition.program_year}"
+        where = (
+            f"dataset={partition.dataset}/program_year={partition.program_year}"
+            if partition
+            else ""
+        )
         return self.folder(table) / "data" / where / f"{run_id}-{uuid.uuid4().hex[:8]}"
 
     def commit(
@@ -111,11 +119,13 @@ class LakeTables:
             RELEASE: str(written.release),
             RUN_ID: written.run_id,
             ROWS: str(rows),
-            PARTITION: str(written.partition),
+            PARTITION: str(written.partition or WHOLE),
             LAYOUT: written.layout,
             COMMITTED_AT: datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        where = _filter(None, None) if whole_table else _partition_filter(written.partition)
+        where = _filter(None, None)
+        if written.partition is not None and not whole_table:
+            where = _partition_filter(written.partition)
         has_old = table.current_snapshot() is not None and any(table.scan(where).plan_files())
         with OnceApplied(table) as transaction:
             if has_old:
@@ -211,6 +221,12 @@ class LakeTables:
         if not self.exists(name):
             return {}
         return history.current_states(self.catalog.load_table(name).properties)
+
+    def whole(self, name: str) -> CommittedPartition | None:
+        """Return what is committed of a table that is not partitioned."""
+        if not self.exists(name):
+            return None
+        return history.whole_state(self.catalog.load_table(name).properties)
 
     def releases(self, name: str, partition: Partition) -> dict[date, CommittedPartition]:
         """Return the readable releases of a partition, oldest first."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """What an engine offers; the same four operations on each."""
+    """What an engine offers; the same operations on each."""
 
     name: str
 
@@ -44,6 +44,9 @@ class Engine(Protocol):
         self, path: Path, header: Sequence[str], record_id: str, money: Sequence[str]
     ) -> AbstractContextManager[RawRows]:
         """Read a CMS file as text."""
+
+    def read_text(self, path: Path, header: Sequence[str], columns: Sequence[str]) -> RawRows:
+        """Read some columns of a CMS file as text."""
 
     def read_parquet(self, files: Sequence[Path | str], table: Table) -> ir.Table:
         """Bind a table to files."""
@@ -65,9 +68,9 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """What an asset writes for: the partition, and what its rows come from."""
+    """What an asset writes for: the partition (None: the whole table), and what rows come from."""
 
-    partition: Partition
+    partition: Partition | None
     release: date
     run_id: str
     layout: str
@@ -140,8 +143,14 @@ class LakeIOManager(dg.ConfigurableIOManager):
         )
         return self.engine.read_parquet(files, table)
 
-    def handle_output(self, context: dg.OutputContext, obj: Pending) -> None:
-        """Commit what the asset wrote, in one Iceberg transaction."""
+    def load_whole(self, table: Table) -> ir.Table:
+        """Return what is committed of a table that is not partitioned, lazily."""
+        return self.engine.read_parquet(self.tables.files(table.name), table)
+
+    def handle_output(self, context: dg.OutputContext, obj: Pending | None) -> None:
+        """Commit what the asset wrote, in one Iceberg transaction; None leaves what is there."""
+        if obj is None:
+            return
         self.tables.commit(obj.written, obj.table, rows=obj.count)
         context.add_output_metadata(
             {

@@ -1,4 +1,4 @@
-"""Jobs: one partition through every zone, one run each.
+"""Jobs: one partition through every zone, one run each; and the references, all at once.
 
 No single-run backfill: crossed ranges resolve wrongly on multi-partitions.
 """
@@ -10,7 +10,8 @@ from typing import Any
 
 import dagster as dg
 
-PARTITION_JOB = "partition"
+PARTITION_JOB, REFERENCES_JOB = "partition", "references"
+REFERENCES = dg.AssetSelection.groups("references")
 
 HEALTH_JOB = "health"
 HEALTH = dg.AssetSelection.groups("health")
@@ -18,8 +19,14 @@ HEALTH_AT = "0 7 * * *"
 
 partition_job = dg.define_asset_job(
     PARTITION_JOB,
-    selection=dg.AssetSelection.all() - HEALTH,
+    selection=dg.AssetSelection.all() - HEALTH - REFERENCES,
     description="One partition through every zone: raw, staging, curated, marts.",
+)
+
+references_job = dg.define_asset_job(
+    REFERENCES_JOB,
+    selection=REFERENCES,
+    description="The newest profiles of clinicians, companies and hospitals, as whole tables.",
 )
 
 health_job = dg.define_asset_job(
@@ -39,6 +46,6 @@ def health_schedule(*, running: bool) -> dg.ScheduleDefinition:
     )
 
 
-def release_config(release: date | str | None) -> dict[str, Any]:
+def release_config(release: date | str | None, asset: str = "raw_files") -> dict[str, Any]:
     """Return the run configuration that asks for a release; the newest when None."""
-    return {"ops": {"raw_files": {"config": {"release": str(release)}}}} if release else {}
+    return {"ops": {asset: {"config": {"release": str(release)}}}} if release else {}

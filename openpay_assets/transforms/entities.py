@@ -62,7 +62,14 @@ def physicians(payments: ir.Table, investigators: ir.Table) -> ir.Table:
 
 def companies(payments: ir.Table) -> ir.Table:
     """Return ``curated.companies``: every company that paid, or is owned."""
-    return _with_totals(payments, "companies", "company_id", _COMPANY)
+    latest = _with_totals(payments, "companies", "company_id", _COMPANY).drop("company_names")
+    named = payments.select("company_id", "company_name").filter(payments.company_name.notnull())
+    # Distinct pairs first: collecting distinct names over all records takes far longer.
+    pairs = named.distinct()
+    names = pairs.group_by("company_id").aggregate(names=pairs.company_name.collect())
+    both = latest.left_join(names, "company_id").select(*latest.columns, "names")
+    none = ibis.literal([], "array<string>")
+    return as_curated(both, "companies", {"company_names": both.names.sort().fill_null(none)})
 
 
 def hospitals(payments: ir.Table) -> ir.Table:

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from openpay_assets.contracts.model import ColumnType, Dataset, Layout, Table
 from openpay_assets.contracts.registry import (
     CURATED_TABLES,
+    RECONCILIATION_TABLES,
+    REFERENCE_TABLES,
     UnknownLayoutError,
     all_tables,
     allowed_values,
@@ -303,7 +305,8 @@ def test_a_staged_table_is_dataset_source_columns_and_lineage() -> None:
 
 def test_every_table_knows_its_zone() -> None:
     assert {table.zone for table in TABLES} == {"staging", "quarantine", "curated"}
-    assert len(TABLES) == 3 + 1 + len(CURATED_TABLES)
+    curated = (*CURATED_TABLES, *REFERENCE_TABLES, *RECONCILIATION_TABLES)
+    assert len(TABLES) == 3 + 1 + len(curated)
 
 
 def test_a_table_that_is_not_contracted_is_a_key_error() -> None:

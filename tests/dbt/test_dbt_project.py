@@ -25,16 +25,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from openpay_assets.contracts.model import ColumnType
-from openpay_assets.contracts.registry import CURATED_TABLES, curated_table
+from openpay_assets.contracts.registry import (
+    CURATED_TABLES,
+    RECONCILIATION_TABLES,
+    REFERENCE_TABLES,
+    curated_table,
+)
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt"
 BUILD_EACH = Path(__file__).parent / "build_each.py"
 PARTITION = "{dataset: %s, program_year: 2023}"
 DATASETS = ("general", "research", "ownership")
+SOURCES = (*CURATED_TABLES, *REFERENCE_TABLES, *RECONCILIATION_TABLES)
 SPECIALTY = "Allopathic & Osteopathic Physicians|Internal Medicine"
 MART_TYPES = {
     ColumnType.TEXT: "varchar",
     ColumnType.MONEY: "decimal(18,2)",
+    ColumnType.SIGNED_MONEY: "decimal(18,2)",
     ColumnType.DATE: "date",
     ColumnType.INTEGER: "bigint",
     ColumnType.YEAR: "integer",
@@ -109,11 +116,24 @@ def moved(record: Row, kind: str) -> Row:
     }
 
 
+def names_of(year: int) -> list[str]:
+    """Return the names of company 100 in a year: several in one year are real."""
+    return [f"ACME {year}", "Acme"]
+
+
+def difference(dataset: str, year: int) -> Row:
+    """Return a total of the dashboard that is off by a record."""
+    sides = {"ours": Decimal(3), "published": Decimal(4), "difference": Decimal(-1)}
+    counts = {"keys_compared": 1, "keys_off": 1, "release": date(2025, 6, 30)}
+    what = {"control": "dashboard", "level": "key", "measure": "records"}
+    return {"dataset": dataset, "program_year": year, **what, **sides, **counts}
+
+
 def small_lake() -> dict[str, list[Row]]:
     """Return the rows of every curated table."""
     hospital = {"recipient_key": "hospital:7", "profile_id": None, "hospital_id": "7"}
     hospital |= {"recipient_type": "teaching_hospital", "specialty": None, "state": None}
-    tables: dict[str, list[Row]] = {name: [] for name in CURATED_TABLES}
+    tables: dict[str, list[Row]] = {name: [] for name in SOURCES}
     for dataset, year in [("general", 2022), *((dataset, 2023) for dataset in DATASETS)]:
         first = payment(dataset, year, 1)
         second = payment(dataset, year, 2, company_id="200")
@@ -135,9 +155,16 @@ def small_lake() -> dict[str, list[Row]]:
         tables["release_changes"] += [moved(first, "added"), moved(second, "removed")]
         tables["physicians"].append(entity(first, profile_id="1", last_name=f"{dataset} {year}"))
         tables["companies"] += [
-            entity(first, company_id="100", company_name=f"ACME {year}"),
-            entity(second, company_id="200", company_name="Other"),
+            entity(first, company_id="100", company_name=f"ACME {year}", company_names=names_of(year)),
+            entity(second, company_id="200", company_name="Other", company_names=["Other"]),
         ]
+        tables["reconciliation"].append(difference(dataset, year))
+    release = {"release": date(2025, 6, 30), "source_file": "profiles.csv"}
+    tables["supplement"].append({"profile_id": "9", "last_name": "Profiled", **release})
+    mapping = {"secondary_profile_id": "1", "primary_profile_id": "8", "resolved_primary": "9"}
+    tables["profile_mapping"].append({**mapping, **release})
+    profile = {"company_id": "100", "company_name": "Acme Corporation", **release}
+    tables["entity_profiles"].append(profile)
     return tables
 
 
@@ -281,14 +308,16 @@ def test_every_model_says_what_a_row_is(general: Build) -> None:
 
 def test_sources_and_staging_models_mean_what_the_contract_says(general: Build) -> None:
     sources = {node["name"]: node for node in general.manifest["sources"].values()}
-    assert sources.keys() == set(CURATED_TABLES)
-    for name in CURATED_TABLES:
+    assert sources.keys() == set(SOURCES)
+    for name in SOURCES:
         contract = {
             c.name: (c.description, MART_TYPES[c.type]) for c in curated_table(name).columns
         }
         source = sources[name]["columns"].values()
         assert {c["name"]: (c["description"], c["data_type"]) for c in source} == contract
-        for column in general.models[f"stg_{name}"]["columns"].values():
+        model = general.models.get(f"stg_{name}", {"columns": {}})
+        assert model["columns"] or name not in CURATED_TABLES
+        for column in model["columns"].values():
             if column["name"] != "recency":
                 said = (column["description"], column["data_type"])
                 assert said == contract[column["name"]], f"stg_{name}.{column['name']}"
@@ -366,18 +395,34 @@ def test_a_mart_without_rows_has_the_columns_of_one_with_rows(builds: dict[str, 
 def test_dimensions_cover_every_partition_of_the_lake(builds: dict[str, Build]) -> None:
     for build in builds.values():
         assert build.query(
-            "select last_name, datasets, first_program_year, last_program_year "
-            "from marts.dim_physicians"
-        ) == [("general 2023", "general|research|ownership", 2022, 2023)]
+            "select last_name, datasets, first_program_year, last_program_year, "
+            "primary_profile_id, supplement_last_name from marts.dim_physicians"
+        ) == [("general 2023", "general|research|ownership", 2022, 2023, "9", "Profiled")]
         assert build.query(
-            "select company_name, reported_names from marts.dim_companies where company_id = '100'"
-        ) == [("ACME 2023", "ACME 2022|ACME 2023")]
+            "select company_name, canonical_name, reported_names, reported_name_years "
+            "from marts.dim_companies where company_id = '100'"
+        ) == [
+            (
+                "ACME 2023",
+                "Acme Corporation",
+                "ACME 2022|ACME 2023|Acme",
+                "ACME 2022 (2022)|ACME 2023 (2023)|Acme (2022, 2023)",
+            )
+        ]
 
 
 def test_the_pairs_view_reads_one_mart(general: Build) -> None:
     view = general.models["company_recipient_pairs"]
     assert view["config"]["materialized"] == "view"
     assert view["depends_on"]["nodes"] == ["model.openpay.company_recipient_years"]
+
+
+def test_the_reconciliation_shows_every_difference_of_every_partition(general: Build) -> None:
+    assert general.models["reconciliation"]["config"]["materialized"] == "view"
+    assert general.query(
+        "select dataset, program_year, ours, published, difference from marts.reconciliation "
+        "where program_year = 2023 order by dataset"
+    ) == [(x, 2023, Decimal(3), Decimal(4), Decimal(-1)) for x in sorted(DATASETS)]
 
 
 @pytest.fixture

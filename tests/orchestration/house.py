@@ -80,7 +80,8 @@ class House:
 
     def rebuild(self) -> None:
         """Take up the settings as they are now."""
-        self._job = build_definitions(self.settings).resolve_implicit_global_asset_job_def()
+        self.definitions = build_definitions(self.settings)
+        self._job = self.definitions.resolve_implicit_global_asset_job_def()
 
     def close(self) -> None:
         self.instance.dispose()

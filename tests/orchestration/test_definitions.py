@@ -20,7 +20,7 @@ from openpay_assets.definitions import build_definitions, lake_io_manager, resou
 from openpay_assets.lake.tables import Partition
 from openpay_assets.orchestration.assets.health import PARTITION_HEALTH
 from openpay_assets.orchestration.io_managers import DuckDBIOManager, PySparkIOManager, table_of
-from openpay_assets.orchestration.jobs import PARTITION_JOB
+from openpay_assets.orchestration.jobs import PARTITION_JOB, REFERENCES_JOB
 from openpay_assets.orchestration.partitions import DATASET_YEARS
 from openpay_assets.orchestration.resources import CmsResource, Thresholds
 from openpay_assets.settings import EngineName, Settings
@@ -53,13 +53,23 @@ def test_every_asset_is_checked(definitions: dg.Definitions) -> None:
     assert set(UP_TO_CURATED) <= checked
 
 
-def test_the_partition_job_runs_every_asset(definitions: dg.Definitions) -> None:
-    job = definitions.resolve_job_def(PARTITION_JOB)
-    assert job.partitions_def == DATASET_YEARS
+def test_every_asset_is_run_by_the_partition_job_or_that_of_the_references(
+    definitions: dg.Definitions,
+) -> None:
+    jobs = [definitions.resolve_job_def(x) for x in (PARTITION_JOB, REFERENCES_JOB)]
+    partitioned, whole = (set(job.asset_layer.executable_asset_keys) for job in jobs)
+    assert jobs[0].partitions_def == DATASET_YEARS
     standing = {PARTITION_HEALTH}
-    assert set(job.asset_layer.executable_asset_keys) | standing == set(
+    assert partitioned | whole | standing == set(
         definitions.resolve_asset_graph().executable_asset_keys
     )
+    assert partitioned & whole == set()
+
+
+def test_the_marts_wait_for_the_reconciliation(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    parents = graph.get(dg.AssetKey(["marts", "reconciliation"])).parent_keys
+    assert parents == {dg.AssetKey(["curated", "reconciliation"])}
 
 
 def test_zones_follow_each_other(definitions: dg.Definitions) -> None:

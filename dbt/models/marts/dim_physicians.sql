@@ -25,12 +25,31 @@ profiles as (
     from {{ ref('stg_physicians') }}
     group by profile_id
 
+),
+
+-- A few clinicians have several profiles; chains of them end at the primary one.
+primaries as (
+
+    select
+        profiles.profile_id,
+        coalesce(mapped.resolved_primary, profiles.profile_id) as primary_profile_id
+    from profiles
+    left join {{ ref('stg_profile_mapping') }} as mapped
+        on profiles.profile_id = mapped.secondary_profile_id
+
+),
+
+supplement as (
+
+    select * from {{ ref('stg_supplement') }}
+
 )
 
 select
     physicians.profile_id,
+    primaries.primary_profile_id,
 
-    -- clinician, as of the latest partition
+    -- clinician as reported, as of the latest partition
     physicians.npi,
     physicians.first_name,
     physicians.middle_name,
@@ -47,6 +66,21 @@ select
     physicians.zip_code,
     physicians.country,
 
+    -- clinician as in the latest profile
+    supplement.profile_id is not null as in_supplement,
+    supplement.profile_type as supplement_type,
+    supplement.npi as supplement_npi,
+    supplement.first_name as supplement_first_name,
+    supplement.middle_name as supplement_middle_name,
+    supplement.last_name as supplement_last_name,
+    supplement.name_suffix as supplement_name_suffix,
+    supplement.specialty as supplement_specialty,
+    supplement.city as supplement_city,
+    supplement.state as supplement_state,
+    supplement.zip_code as supplement_zip_code,
+    supplement.country as supplement_country,
+    supplement.release as supplement_release,
+
     -- when and where
     physicians.last_seen_on,
     profiles.datasets,
@@ -57,3 +91,5 @@ inner join profiles
     on
         physicians.profile_id = profiles.profile_id
         and physicians.recency = profiles.latest
+inner join primaries on physicians.profile_id = primaries.profile_id
+left join supplement on primaries.primary_profile_id = supplement.profile_id

@@ -6,6 +6,7 @@ select
 
     -- company
     company_name,
+    company_names,
     company_state,
     company_country,
 

@@ -12,7 +12,7 @@ from openpay_assets.cms.publications import (
 )
 from openpay_assets.contracts.model import Dataset
 
-__all__ = ["default_release", "file_name", "first_publication"]
+__all__ = ["YEARS_BEFORE_ARCHIVE", "default_release", "file_name", "first_publication"]
 
 TWO_STAMPS_SINCE = date(2025, 1, 1)
 """Since this day file names also carry the day on which the data were generated."""

@@ -92,8 +92,8 @@ def release_changes(
     pending = lake.write(curated_table(NAME), expression, target)
     asked = checks.curated_checks(NAME)
     with tombstones(lake, removed_list, str(partition.dataset)) as listed:
-        findings = Findings(lake, pending, before, now, removed_list, listed)
-        outcomes = {**judge(NAME, pending, {}, lake), **findings.outcomes}
+        findings = Findings(lake, pending, partition, before, now, removed_list, listed)
+        outcomes = {**judge(NAME, pending, partition, {}, lake), **findings.outcomes}
         for check in asked:
             yield checks.result(KEY, check, outcomes[check.name])
         if error := checks.blocked(asked, outcomes):
@@ -141,15 +141,11 @@ class Findings:
 
     lake: LakeIOManager
     pending: Pending
+    partition: Partition
     before: ReleaseRows | None
     now: ReleaseRows
     listed: RemovedList
     tombstones: Any
-
-    @property
-    def partition(self) -> Partition:
-        """The partition compared."""
-        return self.pending.written.partition
 
     def totals(self) -> dict[str, Any]:
         """Return rows and dollars by kind, as shown on the materialization."""

@@ -11,6 +11,7 @@ from openpay_assets.contracts.registry import curated_table, layouts, staging_ta
 from openpay_assets.contracts.schema import violations
 from openpay_assets.lake.tables import Partition
 from openpay_assets.orchestration import checks
+from openpay_assets.orchestration.assets.agreement import AGREE
 from openpay_assets.orchestration.assets.staging import cents_of, dollars, schema_outcome
 from openpay_assets.orchestration.checks import Outcome
 from openpay_assets.orchestration.io_managers import LakeIOManager, Pending, Target
@@ -58,7 +59,7 @@ def curated_asset(
         release, layout = staged_from(lake, partition)
         target = Target(partition, release, context.run.run_id, layout.name)
         pending = lake.write(curated_table(name), transform(tables, layout), target)
-        outcomes = judge(name, pending, tables, lake)
+        outcomes = judge(name, pending, partition, tables, lake)
         for check in asked:
             yield checks.result(key, check, outcomes[check.name])
         if error := checks.blocked(asked, outcomes):
@@ -99,10 +100,13 @@ def staged_from(lake: LakeIOManager, partition: Partition) -> tuple[date, Layout
 
 
 def judge(
-    name: str, pending: Pending, tables: Mapping[str, "ir.Table"], lake: LakeIOManager
+    name: str,
+    pending: Pending,
+    partition: Partition,
+    tables: Mapping[str, "ir.Table"],
+    lake: LakeIOManager,
 ) -> dict[str, Outcome]:
     """Return the outcome of every check of a curated table."""
-    partition = pending.written.partition
     fixed = {"dataset": str(partition.dataset), "program_year": partition.program_year}
     broken = violations(pending.table, pending.rows, pending.count, fixed)
     key = [column for column in pending.table.key if column not in fixed]
@@ -130,6 +134,8 @@ def _own_checks(
     elif name == INVESTIGATORS:
         slots = int(_one(lake, audits.investigator_slots(tables[PAYMENTS]))["rows"] or 0)
         yield _filled_slots(slots, pending.count)
+    elif name in AGREE:
+        yield from AGREE[name](pending, lake)
 
 
 def _conserved(pending: Pending, staged: "ir.Table", lake: LakeIOManager) -> Outcome:

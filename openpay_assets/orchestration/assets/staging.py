@@ -32,6 +32,7 @@ from openpay_assets.contracts.rules import (
 )
 from openpay_assets.contracts.schema import Violation, violations
 from openpay_assets.lake.raw import RawFile
+from openpay_assets.lake.tables import Partition
 from openpay_assets.orchestration import checks
 from openpay_assets.orchestration.checks import (
     QUARANTINE_CHECKS,
@@ -290,7 +291,7 @@ class Findings:
         )
 
     def _volume(self) -> Outcome:
-        partition = self.split.staged.written.partition
+        partition = Partition(self.facts.dataset, self.facts.program_year)
         releases = self.lake.tables.releases(self.split.staged.table.name, partition)
         day = max((x for x in releases if x < self.facts.release), default=None)
         if day is None or not releases[day].rows:

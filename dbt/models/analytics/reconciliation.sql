@@ -1,0 +1,23 @@
+select
+    dataset,
+    program_year,
+    control,
+    level,
+    company_id,
+    nature_code,
+    country,
+    state,
+    specialty,
+    profile_id,
+    hospital_ccn,
+    recipient_type,
+    disputed,
+    measure,
+    name,
+    ours,
+    published,
+    difference,
+    keys_compared,
+    keys_off,
+    release
+from {{ source('curated', 'reconciliation') }}

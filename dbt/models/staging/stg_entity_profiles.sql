@@ -1,0 +1,5 @@
+select
+    company_id,
+    company_name,
+    alternate_names
+from {{ source('curated', 'entity_profiles') }}

@@ -1,0 +1,114 @@
+"""What reference files and summaries share as assets: landing them, judging them, remembering them.
+
+Belongs here: how files beside the payments get into the raw zone. What is read from them is in
+``references`` and ``reconciliation``.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import dagster as dg
+
+from openpay_assets.cms.csv import StrictParseError, read_header
+from openpay_assets.cms.source import Beside, CmsSource
+from openpay_assets.contracts.published import PublishedLayout, match_published
+from openpay_assets.contracts.registry import UnknownLayoutError
+from openpay_assets.lake.raw import RawBeside, RawZone
+from openpay_assets.orchestration.checks import Check, Outcome
+
+FILE_CHECKS = (
+    Check(
+        "bytes_complete",
+        "Each landed file has the size and the sha256 of what was published.",
+        blocking=True,
+    ),
+    Check("header_known", "The header of each file is exactly a known layout.", blocking=True),
+)
+
+
+class BesideIOManager(dg.ConfigurableIOManager):
+    """Remembers which landed files an asset was last run from, in the metadata zone."""
+
+    root: str
+
+    def _path(self, key: dg.AssetKey, partition: str | None) -> Path:
+        name = "-".join([*key.path, *(partition or "").split("|")]).rstrip("-")
+        return Path(self.root) / "metadata" / "raw_files" / f"{name}.json"
+
+    def handle_output(self, context: dg.OutputContext, obj: list[RawBeside]) -> None:
+        """Write the descriptions of the files, whole or not at all."""
+        partition = context.asset_partition_key if context.has_asset_partitions else None
+        path = self._path(context.asset_key, partition)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{context.run_id}.partial")
+        listed = [asdict(file) for file in obj]
+        partial.write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+    def load_input(self, context: dg.InputContext) -> list[RawBeside]:
+        """Read them back; fails with what to materialize when none was ever landed."""
+        partition = context.asset_partition_key if context.has_asset_partitions else None
+        path = self._path(context.asset_key, partition)
+        if not path.exists():
+            raise dg.Failure(
+                f"{context.asset_key.to_user_string()} was never materialized. Do that first.",
+                allow_retries=False,
+            )
+        return [RawBeside(**x) for x in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def land(
+    published: Iterable[Beside], source: CmsSource, zone: RawZone, run_id: str
+) -> list[RawBeside]:
+    """Land files beside the payments; those that are already there are not fetched again."""
+    landed = []
+    for beside in published:
+        file = zone.landed_beside(beside.file, beside.size)
+        if file is None:
+            fetched = source.fetch(beside, zone.downloads)
+            file = zone.land_beside(fetched, beside.file, beside.size)
+            layout, _ = layout_of(file)
+            zone.audit(file, run_id, layout.name if layout else None)
+        landed.append(file)
+    return landed
+
+
+def judge(files: Sequence[RawBeside]) -> dict[str, Outcome]:
+    """Return the outcome of every check of landed files."""
+    cut = [x for x in files if x.size != x.published_size]
+    unknown = [problem for x in files if (problem := layout_of(x)[1])]
+    nothing = "Nothing of this is published."
+    outcomes = [
+        Outcome(
+            "bytes_complete",
+            not cut,
+            " ".join(
+                f"{x.name}: {x.size:,} bytes landed, {x.published_size:,} published."
+                for x in cut or files
+            )
+            or nothing,
+            {x.name: x.sha256 for x in files},
+        ),
+        Outcome(
+            "header_known",
+            not unknown,
+            "\n".join(unknown) or ", ".join(x.name for x in files) or nothing,
+            {x.name: layout.name for x in files if (layout := layout_of(x)[0])},
+        ),
+    ]
+    return {x.name: x for x in outcomes}
+
+
+def layout_of(file: RawBeside) -> tuple[PublishedLayout | None, str]:
+    """Return the layout of a landed file, or None and what is wrong with its header."""
+    try:
+        return match_published(file.kind, read_header(Path(file.path)), file.name), ""
+    except (StrictParseError, UnknownLayoutError) as error:
+        return None, str(error)
+
+
+def known_layout(file: RawBeside) -> PublishedLayout:
+    """Return the layout of a landed file; its header was judged when it landed."""
+    return match_published(file.kind, read_header(Path(file.path)), file.name)
