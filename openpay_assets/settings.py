@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     cms_attempts: int = Field(6, ge=1)
     cms_first_wait: float = Field(1.0, ge=0)
     watch_cms: bool = False
-    watch_seconds: int = Field(3600, ge=30)
+    watch_seconds: int = Field(3600, ge=5)
     watch_max_runs: int = Field(6, ge=1)
     max_quarantine_share_general: Decimal = Field(Decimal("0.02"), ge=0, le=1)
     max_quarantine_share_research: Decimal = Field(Decimal("0.02"), ge=0, le=1)

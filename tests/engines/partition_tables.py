@@ -71,8 +71,10 @@ def staging_input(path: Path, run_id: str = "run") -> StagingInput:
     return StagingInput(facts, layout, path.name, run_id)
 
 
-def partition_tables(engine: Engine, path: Path, folder: Path) -> PartitionTables:
-    """Run every transform of a partition on an engine."""
+def partition_tables(
+    engine: Engine, path: Path, folder: Path, *, curated: bool = True
+) -> PartitionTables:
+    """Run every transform of a partition on an engine, or staging alone."""
     source = staging_input(path)
     source_of, dataset = source.layout.source_of, source.facts.dataset
     staging = staging_table(dataset)
@@ -90,6 +92,8 @@ def partition_tables(engine: Engine, path: Path, folder: Path) -> PartitionTable
     files[quarantine_table().name] = engine.write(
         quarantine(rejected, source), folder / "quarantine", quarantine_table()
     )
+    if not curated:
+        return PartitionTables(tables, files, counted, {})
     staged = engine.read_parquet(good, staging)
     made: dict[str, ir.Table] = {}
     for name, transform in _CURATED.items():

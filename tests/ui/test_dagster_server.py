@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
+from dagster_dev import Server, dagster_dev
 
 from openpay_assets.cms.simulator import simulate
-from openpay_assets.settings import PROJECT_ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -53,87 +43,12 @@ query($key: AssetKeyInput!) {
 }"""
 
 
-class Server:
-    """A running `dagster dev` and its GraphQL endpoint."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        """Send a query; fails on GraphQL errors."""
-        answer = httpx.post(
-            f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60
-        ).json()
-        assert "errors" not in answer, answer
-        data: dict[str, Any] = answer["data"]
-        return data
-
-    def wait(self, query: str, done: Any, seconds: int = 240, **variables: Any) -> dict[str, Any]:
-        """Ask until an answer is final."""
-        deadline = time.monotonic() + seconds
-        while True:
-            answer = self.ask(query, **variables)
-            if done(answer):
-                return answer
-            assert time.monotonic() < deadline, answer
-            time.sleep(1)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("ui")
     simulate(folder / "cms", years=[YEAR], rows=60, seed=9)
-    home = folder / "home"
-    home.mkdir()
-    shutil.copyfile(PROJECT_ROOT / "dagster.yaml", home / "dagster.yaml")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "DAGSTER_HOME": str(home),
-        "OPENPAY_LAKE": str(folder / "lake"),
-        "OPENPAY_CMS": str(folder / "cms"),
-    }
-    command = [
-        str(Path(sys.executable).with_name("dagster")),
-        "dev",
-        "--workspace",
-        "workspace.yaml",
-    ]
-    log = (folder / "dagster.log").open("wb")
-    process = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", str(port)],
-        cwd=PROJECT_ROOT,
-        env=environment,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_until_it_answers(url, process, folder / "dagster.log")
-        yield Server(url)
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        log.close()
-
-
-def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            if httpx.get(f"{url}/server_info", timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.5)
-    raise AssertionError(log.read_text())
+    with dagster_dev(folder, OPENPAY_CMS=str(folder / "cms")) as server:
+        yield server
 
 
 def test_a_partition_is_materialized_and_its_checks_show_their_metadata(server: Server) -> None:
