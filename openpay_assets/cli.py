@@ -52,7 +52,7 @@ app = typer.Typer(
 )
 
 FAILED, USAGE = 1, 2
-STEPS, REFERENCE_STEPS = 15, 5
+STEPS, REFERENCE_STEPS = 14, 5
 """Steps of the partition job: raw files, removed list, stage, seven curated tables, three of the
 reconciliation, marts; and of the references: their files and four tables."""
 

@@ -197,6 +197,7 @@ def test_a_sort_larger_than_the_memory_limit_spills_and_finishes(
     rows = duckdb_engine.backend.sql(
         f"SELECT 'general' AS dataset, 2023 AS program_year, range::VARCHAR AS company_id, "
         f"{text} AS company_name, {text} AS company_state, {text} AS company_country, "
+        "['ACME'] AS company_names, "
         f"1 AS records, 1 AS amount, NULL::DATE AS last_seen_on, NULL::DATE AS release "
         f"FROM range(1_000_000)"
     )

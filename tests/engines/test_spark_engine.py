@@ -140,6 +140,7 @@ def test_folders_named_like_partitions_add_no_columns(engine: Any, tmp_path: Pat
 def test_the_contract_of_a_table_is_checked_alike(engine: Any, tmp_path: Path) -> None:
     table = curated_table("companies")
     row = {"dataset": "general", "program_year": 2023, "records": 1, "release": AT.release}
+    row["company_names"] = ["ACME"]
     rows = [
         {**row, "company_id": "100", "amount": Decimal("1.00")},
         {**row, "company_id": "101", "amount": Decimal("-1.00")},
@@ -183,7 +184,13 @@ def test_a_partition_runs_through_the_job_on_the_engine_of_the_settings(
     settings = Settings(
         lake=str(lake), cms=str(tmp_path / "cms"), engine=EngineName(name), threads=2
     )
-    keys = ["raw_files", "staging", "quarantine", *(["curated", x] for x in CURATED_TABLES)]
+    keys = [
+        "raw_files",
+        "removed_list",
+        "staging",
+        "quarantine",
+        *(["curated", x] for x in CURATED_TABLES),
+    ]
 
     (tmp_path / "dagster").mkdir()
     with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from house import CURATED, QUARANTINE, RAW, STAGING, House
+from house import CURATED, QUARANTINE, RAW, REMOVED, STAGING, House
 from test_reconciliation import CHECK, PUBLISHED, RECONCILIATION, SUMMARIES
 
 from openpay_assets.cms.simulator import simulate
 from openpay_assets.contracts.model import Dataset
 
-ASSETS = (RAW, STAGING, QUARANTINE, *CURATED, SUMMARIES, PUBLISHED, RECONCILIATION)
+ASSETS = (RAW, REMOVED, STAGING, QUARANTINE, *CURATED, SUMMARIES, PUBLISHED, RECONCILIATION)
 
 
 @pytest.mark.parametrize("dirt", [0.0, 0.1], ids=["clean", "dirty"])

@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 from beside_files import Line, write_beside
 from cms_files import COMPANY, NPI, era, hospital
-from house import CURATED, QUARANTINE, QUIET, RAW, STAGING, House
+from house import CURATED, QUARANTINE, QUIET, RAW, REMOVED, STAGING, House
 
 from openpay_assets.contracts.registry import REFERENCE_TABLES
 from openpay_assets.orchestration.jobs import REFERENCES_JOB
@@ -276,7 +276,7 @@ FK = {
     "entity_fk": "curated/companies:entity_fk",
     "ccn_fk": "curated/hospitals:ccn_fk",
 }
-ENTITIES = (RAW, STAGING, QUARANTINE, *CURATED)
+ENTITIES = (RAW, REMOVED, STAGING, QUARANTINE, *CURATED)
 
 
 def test_a_partition_agrees_with_the_references_of_its_release(house: References) -> None:
