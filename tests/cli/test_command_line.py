@@ -2,127 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 from cms_files import clean_row, era, write_file
+from command import OpenPay
 
-from openpay_assets.cms.simulator import simulate
-from openpay_assets.contracts.model import Dataset
 from openpay_assets.lake.manifest import read_manifest
 from openpay_assets.settings import PROJECT_ROOT
 
 YEAR = 2023
-
-
-class OpenPay:
-    """The command on one lake and one CMS folder."""
-
-    def __init__(self, lake: Path, cms: Path) -> None:
-        self.lake, self.cms = lake, cms
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What the command sees."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENPAY_", "DAGSTER_"))}
-        return {
-            **kept,
-            "OPENPAY_LAKE": str(self.lake),
-            "OPENPAY_CMS": str(self.cms),
-            "COLUMNS": "200",
-        }
-
-    def command(self, *arguments: str) -> list[str]:
-        """The full command line."""
-        return [sys.executable, "-m", "openpay_assets.cli", *arguments]
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments),
-            env=self.environment,
-            cwd=PROJECT_ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start the command in a process group of its own, so that all of it can be killed."""
-        return subprocess.Popen(
-            self.command(*arguments),
-            env=self.environment,
-            cwd=PROJECT_ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-    def rows(self, sql: str) -> list[dict[str, str]]:
-        """Rows of a query."""
-        done = self("query", sql, "--format", "csv")
-        assert done.returncode == 0, done.stderr
-        return list(csv.DictReader(io.StringIO(done.stdout)))
-
-    def hashes(self) -> dict[str, str]:
-        """A hash of the contents of every table, run ids left out."""
-        from openpay_assets.query import connect
-        from openpay_assets.settings import Settings
-
-        found = {}
-        with connect(Settings(lake=str(self.lake), cms=str(self.cms))) as connection:
-            tables = connection.execute(
-                "SELECT table_schema || '.' || table_name FROM information_schema.tables "
-                "WHERE table_schema IN ('staging', 'quarantine', 'curated', 'marts')"
-            ).fetchall()
-            for (name,) in tables:
-                columns = [c[0] for c in connection.execute(f"DESCRIBE {name}").fetchall()]
-                row = ", ".join(f'"{c}"' for c in columns if c != "run_id")
-                found[name] = connection.execute(
-                    f"SELECT count(*) || ':' || coalesce(bit_xor(hash({row})), 0) FROM {name}"
-                ).fetchall()[0][0]
-        return found
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cms")
-    simulate(
-        folder,
-        years=[YEAR],
-        rows=400,
-        seed=3,
-        dirt=0.05,
-        datasets=(Dataset.GENERAL,),
-        without={"program_year_matches"},
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(site: Path, tmp_path_factory: pytest.TempPathFactory) -> OpenPay:
-    """A lake with one partition run undisturbed; quarantine allowed."""
-    openpay = Lenient(tmp_path_factory.mktemp("lake"), site)
-    done = openpay("run", "general", str(YEAR))
-    assert done.returncode == 0, done.stdout + done.stderr
-    return openpay
-
-
-class Lenient(OpenPay):
-    """Lets the dirt of a small simulated file through the share limit."""
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """With a higher limit."""
-        return {**super().environment, "OPENPAY_MAX_QUARANTINE_SHARE_GENERAL": "0.2"}
 
 
 def test_query_prints_csv_json_and_a_table(finished: OpenPay) -> None:
@@ -268,49 +161,6 @@ def test_a_release_nobody_published_fails_with_what_there_is(site: Path, tmp_pat
     (manifest,) = (tmp_path / "metadata" / "runs").glob("run_id=*/manifest.json")
     run_id = manifest.parent.name.removeprefix("run_id=")
     assert read_manifest(tmp_path, run_id).status == "failed"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", ["raw", "staging", "curated", "marts"])
-def test_a_killed_run_changes_nothing_and_a_rerun_ends_as_an_undisturbed_one(
-    stage: str, finished: OpenPay, site: Path, tmp_path: Path
-) -> None:
-    openpay = Lenient(tmp_path / "lake", site)
-    process = openpay.start("run", "general", str(YEAR))
-    signs = {
-        "raw": tmp_path / "lake" / "raw",
-        "staging": tmp_path / "lake" / "staging",
-        "curated": tmp_path / "lake" / "curated" / "payments" / "metadata",
-        "marts": tmp_path / "lake" / "marts",
-    }
-    while not signs[stage].exists() and process.poll() is None:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    complete = finished.hashes()
-    empty = {"0:0"}
-    for name, content in openpay.hashes().items():
-        assert content in {complete[name], *empty}, f"{name} is half written"
-    assert openpay("run", "general", str(YEAR)).returncode == 0
-    assert openpay.hashes() == complete
-
-
-@pytest.mark.slow
-def test_four_partitions_at_once_lose_nothing(tmp_path: Path) -> None:
-    site = tmp_path / "cms"
-    years = [2020, 2021, 2022, 2023]
-    files = simulate(site, years=years, rows=120, seed=5, datasets=(Dataset.GENERAL,))
-    openpay = OpenPay(tmp_path / "lake", site)
-    running = [openpay.start("run", "general", str(year)) for year in years]
-    assert [process.wait() for process in running] == [0, 0, 0, 0]
-    for table in ("staging.general", "curated.payments", "marts.fct_payments"):
-        found = openpay.rows(f"select program_year, count(*) as n from {table} group by all")
-        assert {int(x["program_year"]): int(x["n"]) for x in found} == dict.fromkeys(years, 120)
-    (row,) = openpay.rows(
-        "select count(distinct company_id) as here, (select count(*) from marts.dim_companies) as there from curated.payments"
-    )
-    assert row["here"] == row["there"]
-    assert len(files) == 4
 
 
 def test_a_simulated_site_with_two_releases_is_served(tmp_path: Path) -> None:

