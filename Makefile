@@ -32,7 +32,7 @@ ui: setup ## Open the Dagster UI on the demo's lake (http://127.0.0.1:3000)
 		$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1
 
 test: setup ## Run the tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## Check formatting, lint, types, layers and SQL
 	$(BIN)/ruff format --check .

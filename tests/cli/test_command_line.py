@@ -60,13 +60,6 @@ def test_the_quarantine_holds_exactly_what_the_simulator_broke(
     assert {x["rule"]: int(x["n"]) for x in warned} == expected["warned"]
 
 
-def test_running_a_partition_twice_gives_identical_tables(finished: OpenPay) -> None:
-    before = finished.hashes()
-    assert finished("run", "general", str(YEAR)).returncode == 0
-    assert finished.hashes() == before
-    assert len(before) > 20
-
-
 @pytest.fixture(scope="module")
 def republished(tmp_path_factory: pytest.TempPathFactory) -> OpenPay:
     """A lake with two releases of ownership 2021; the second moves 70 dollars and adds a record."""
