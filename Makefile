@@ -8,6 +8,7 @@ LAKE ?= $(DEMO)/lake
 SITE ?= $(DEMO)/cms
 ROWS ?= 5000
 BENCH_ROWS ?= 2000000
+TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo ui test lint docs bench clean
@@ -32,7 +33,7 @@ ui: setup ## Open the Dagster UI on the demo's lake (http://127.0.0.1:3000)
 		$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1
 
 test: setup ## Run the tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: setup ## Check formatting, lint, types, layers and SQL
 	$(BIN)/ruff format --check .

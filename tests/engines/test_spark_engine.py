@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from cms_files import clean_row, era, hospital, write_file
 from on_spark import ON_SPARK
-from partition_tables import partition_tables
+from partition_tables import PartitionTables, partition_tables
 
 from openpay_assets.cms.csv import StrictParseError
 from openpay_assets.contracts.registry import (
@@ -80,22 +80,28 @@ def test_closing_stops_a_session_that_lives_in_the_scratch_and_no_other(
     assert len(stopped) == stops
 
 
-def test_files_are_named_plainly_and_nothing_else_is_left(engine: Any, tmp_path: Path) -> None:
-    rows = [clean_row(AT, 1), clean_row(AT, 2, {"amount": "1E+5"}), clean_row(AT, 3, hospital(AT))]
-    path = write_file(tmp_path, AT, rows)
+@pytest.fixture(scope="module")
+def written(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[PartitionTables, Path]:
+    """A partition with a row set aside, and the folder it was written to, named like partitions."""
+    root = tmp_path_factory.mktemp("written")
+    path = write_file(root, AT, [clean_row(AT, 1), clean_row(AT, 2, {"amount": "1E+5"})])
+    folder = root / "dataset=research" / "program_year=1999" / "made_up=1"
+    return partition_tables(engine, path, folder), folder
 
-    partition_tables(engine, path, tmp_path / "out")
 
-    left = {str(x.relative_to(tmp_path / "out")) for x in (tmp_path / "out").rglob("*.*")}
+def test_files_are_named_plainly_and_nothing_else_is_left(
+    written: tuple[PartitionTables, Path],
+) -> None:
+    _, out = written
+
+    left = {str(x.relative_to(out)) for x in out.rglob("*.*")}
     made = ("staging", "staging/quarantined", "quarantine", "payments", "payment_products")
     assert {x for x in left if not x.endswith("part-0.parquet")} == set()
     assert {f"{name}/part-0.parquet" for name in made} <= left
 
 
-def test_files_have_the_types_of_the_contract(engine: Any, tmp_path: Path) -> None:
-    path = write_file(tmp_path, AT, [clean_row(AT, 1), clean_row(AT, 2, {"amount": "1E+5"})])
-
-    found = partition_tables(engine, path, tmp_path / "out")
+def test_files_have_the_types_of_the_contract(written: tuple[PartitionTables, Path]) -> None:
+    found, _ = written
 
     for name, files in found.files.items():
         expected = found.tables[name].to_arrow()
@@ -123,11 +129,10 @@ def test_a_table_without_files_is_empty_with_its_columns(engine: Any) -> None:
     assert engine.to_rows(bound) == []
 
 
-def test_folders_named_like_partitions_add_no_columns(engine: Any, tmp_path: Path) -> None:
-    path = write_file(tmp_path, AT, [clean_row(AT)])
-    folder = tmp_path / "dataset=research" / "program_year=1999" / "made_up=1"
-
-    found = partition_tables(engine, path, folder)
+def test_folders_named_like_partitions_add_no_columns(
+    engine: Any, written: tuple[PartitionTables, Path]
+) -> None:
+    found, _ = written
     table = found.tables["curated.payments"]
     bound = engine.read_parquet(found.files[table.name], table)
 
