@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
@@ -312,6 +313,9 @@ def serve(
     from openpay_assets.cms.simulator.server import SiteServer
 
     server = SiteServer(folder, port, fault or (), _day(as_of, "--as-of"))
+    for asked_to_end in (signal.SIGINT, signal.SIGTERM):
+        # Set for both: a shell that starts it in the background has it ignore Ctrl-C.
+        signal.signal(asked_to_end, signal.default_int_handler)
     say(f"{server.url}  (stop with Ctrl-C)")
     try:
         server.serve()
@@ -397,7 +401,7 @@ def _status(tables: Any, root: Path) -> list[dict[str, Any]]:
     others = {
         "quarantine": tables.partitions("quarantine.records"),
         "payments": tables.partitions("curated.payments"),
-        "marts": tables.partitions("marts.fct_payments"),
+        "marts": tables.partitions("marts.company_years"),
     }
     rows = []
     for partition, committed in sorted(staged.items()):

@@ -192,7 +192,7 @@ def test_a_simulated_site_with_two_releases_is_served(tmp_path: Path) -> None:
         first = tmp_path / "cms" / "OP_DTL_GNRL_PGYR2022_P06302023.csv"
         assert answer.content == first.read_bytes()
     finally:
-        site.send_signal(signal.SIGINT)
+        site.send_signal(signal.SIGTERM)
         out, _ = site.communicate(timeout=60)
     assert out == "stopped\n"
     assert site.returncode == 0
