@@ -17,6 +17,16 @@ settings.load_profile("openpay")
 REAL_FILES = Path(__file__).parents[2] / "shared" / "data"
 
 
+LONGEST_FIRST = ("ui", "cli", "engines", "orchestration", "dbt")
+"""Folders of tests that run whole partitions: started last, one of them would be waited for."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with the longest tests first, for the workers to begin with."""
+    rank = {name: n for n, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))
+
+
 @pytest.fixture(scope="session")
 def stager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stager]:
     """Stages rows of an era on DuckDB, through a CMS file and the strict parser."""
