@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from openpay_assets.cms.names import BesideFile
 from openpay_assets.cms.source import SLICE
 from openpay_assets.lake.tables import Partition
 
-CHUNK = 256 * 1024
+CHUNK = 1024 * 1024
 """Bytes per read: small enough to stay in cache between hashing and writing."""
 
 
@@ -267,10 +268,15 @@ def _copy(source: Path, target: Path) -> str:
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(CHUNK))
     try:
-        with source.open("rb", buffering=0) as read, partial.open("wb", buffering=0) as write:
+        with (
+            source.open("rb", buffering=0) as read,
+            partial.open("wb", buffering=0) as write,
+            ThreadPoolExecutor(1) as hasher,
+        ):
             while size := read.readinto(buffer):
-                digest.update(buffer[:size])
+                hashed = hasher.submit(digest.update, buffer[:size])
                 write.write(buffer[:size])
+                hashed.result()
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
