@@ -23,6 +23,8 @@ from itertools import pairwise
 from operator import and_, or_
 from typing import TYPE_CHECKING
 
+import ibis
+
 from openpay_assets.contracts.model import Column, ColumnType, Dataset
 from openpay_assets.contracts.registry import allowed_values, source_columns
 
@@ -253,11 +255,13 @@ def is_npi(npi: ir.StringValue) -> ir.BooleanValue:
     The check digit is computed over the prefix 80840, which always adds 24:
     https://www.cms.gov/Regulations-and-Guidance/Administrative-Simplification/NationalProvIdentStand/Downloads/NPIcheckdigit.pdf
     """
-    digits = [npi.substr(i, 1).try_cast("int32") for i in range(10)]
+    # One number taken apart costs a third of ten letters turned into numbers.
+    number = npi.re_search("^[12][0-9]{9}\\z").ifelse(npi, ibis.null("string")).try_cast("int64")
+    digits = [(number // 10**power) % 10 for power in range(9, -1, -1)]
     # Doubling a digit and adding the digits of the result: 2d, less 9 above 4.
     doubled = [d * 2 - (d > 4).ifelse(9, 0) for d in digits[0:9:2]]
     total = sum(doubled + digits[1:10:2], start=24)
-    return npi.re_search("^[12][0-9]{9}\\z") & (total % 10 == 0)
+    return npi.notnull().ifelse((total % 10 == 0).fill_null(False), ibis.null("boolean"))
 
 
 def _state_known(t: ir.Table, _: PartitionFacts) -> ir.BooleanValue:
