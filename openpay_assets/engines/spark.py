@@ -61,6 +61,9 @@ def session_config(memory_limit: str, threads: int, scratch: Path) -> dict[str, 
         "spark.sql.catalogImplementation": "in-memory",
         # Two hundred shuffle partitions, the default, are for clusters.
         "spark.sql.shuffle.partitions": str(threads),
+        # Inferring filters from filters over a hundred derived columns takes Spark longer than
+        # any file; the joins here are on columns that are never NULL.
+        "spark.sql.constraintPropagation.enabled": "false",
         # As in DuckDB, a cast that fails is an error and only try_cast gives NULL.
         "spark.sql.ansi.enabled": "true",
         "spark.sql.session.timeZone": "UTC",

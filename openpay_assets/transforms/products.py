@@ -7,59 +7,102 @@ payment. The division here is even, to the cent, and sums back to the payment ex
 from __future__ import annotations
 
 from decimal import Decimal
-from functools import reduce
-from operator import add
 from typing import TYPE_CHECKING
 
 import ibis
+from ibis import _
 
-from openpay_assets.contracts.model import Dataset, Layout
+from openpay_assets.contracts.model import Layout
 from openpay_assets.contracts.rules import COMPANY_ID, filled, is_placeholder, product_slots
-from openpay_assets.transforms.shape import as_curated, recipient_key, union_all
+from openpay_assets.transforms import cleaning
+from openpay_assets.transforms.shape import as_curated, recipient_key
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
+NAME = "payment_products"
+FILLED = "filled_slots"
 LEGACY_KINDS = {True: "Drug or Biological", False: "Device or Medical Supply"}
 
 
 def payment_products(staged: ir.Table, layout: Layout) -> ir.Table:
     """Return ``curated.payment_products`` of one staged partition in its layout.
 
-    Ownership has no products: the table is empty.
+    One scan: each record is repeated for its filled slots and takes the values of the slot, which
+    are derived before, where most columns are still dictionaries. Ownership has no products: the
+    table is empty.
     """
     slots = product_slots(frozenset(layout.source_of))
-    rows = [_slot(staged, layout.dataset, position, slots) for position in range(len(slots))]
-    return union_all(rows, staged, "payment_products")
+    if not slots:
+        return as_curated(staged, NAME, {}).filter(ibis.literal(False))
+    products = [_product(staged, fields) for _number, fields in slots]
+    derived = {
+        _at(name, position): value
+        for position, product in enumerate(products)
+        for name, value in product.items()
+    }
+    positions = [
+        filled(staged, fields).ifelse(position, ibis.null("int64"))
+        for position, (_number, fields) in enumerate(slots)
+    ]
+    filled_slots = ibis.array(positions).filter(lambda x: x.notnull())
+    prepared = staged.mutate(**derived, **{FILLED: filled_slots})
+    t = prepared.filter(prepared[FILLED].length() > 0).mutate(position=_[FILLED].unnest())
+    return as_curated(t, NAME, {**_shares(t), **_of_slot(t, slots, products), **_keys(t, layout)})
 
 
-def _slot(
-    staged: ir.Table, dataset: Dataset, position: int, slots: list[tuple[int, tuple[str, ...]]]
-) -> ir.Table:
-    number, fields = slots[position]
-    t = staged.filter(filled(staged, fields))
-    flags = [filled(t, others).cast("int64") for _, others in slots]
+def _shares(t: ir.Table) -> dict[str, ir.Value]:
     # The filter keeps no row with a count of zero, yet an engine may divide before it filters.
-    count, rank = reduce(add, flags).nullif(0), reduce(add, flags[: position + 1])
+    count, rank = t[FILLED].length().nullif(0), t[FILLED].index(t.position) + 1
     # Of 18 digits there is no room for two more.
     cents = (t.amount.cast("decimal(20, 2)") * 100).cast("int64")
     # Division goes through a float; what it is off by on amounts beyond 2^53 cents is put right.
     rough = cents // count
     even = rough + (cents - rough * count) // count
     share = even + (rank <= cents % count).cast("int64")
-    values = {
-        **_product(t, fields),
-        "slot": ibis.literal(number, "int64"),
+    return {
         "weight": 1 / count.cast("float64"),
         "allocated_amount": share.cast("decimal(20, 0)") * Decimal("0.01"),
-        "company_id": t[COMPANY_ID],
-        "recipient_key": recipient_key(t, dataset),
     }
-    values["is_named"] = ~is_placeholder(values["product_name"]).fill_null(True)
-    return as_curated(t, "payment_products", values)
+
+
+def _of_slot(
+    t: ir.Table, slots: list[tuple[int, tuple[str, ...]]], products: list[dict[str, ir.Value]]
+) -> dict[str, ir.Value]:
+    """Take the values of the slot at hand."""
+    values = {
+        name: _chosen(
+            t, [(n, t[_at(name, n)]) for n, product in enumerate(products) if name in product]
+        )
+        for name in dict.fromkeys(name for product in products for name in product)
+    }
+    numbers = [(n, ibis.literal(number, "int64")) for n, (number, _fields) in enumerate(slots)]
+    return {**values, "slot": _chosen(t, numbers)}
+
+
+def _chosen(t: ir.Table, by_position: list[tuple[int, ir.Value]]) -> ir.Value:
+    return ibis.cases(*((t.position == n, value) for n, value in by_position))
+
+
+def _keys(t: ir.Table, layout: Layout) -> dict[str, ir.Value]:
+    return {
+        "company_id": t[COMPANY_ID],
+        "recipient_key": recipient_key(t, layout.dataset),
+        "is_disputed": cleaning.yes(t.dispute_status_for_publication),
+    }
+
+
+def _at(name: str, position: int) -> str:
+    return f"{name}__{position}"
 
 
 def _product(t: ir.Table, fields: tuple[str, ...]) -> dict[str, ir.Value]:
+    values = _reported(t, fields)
+    is_named = ~is_placeholder(values["product_name"]).fill_null(True)
+    return {**values, "is_named": is_named}
+
+
+def _reported(t: ir.Table, fields: tuple[str, ...]) -> dict[str, ir.Value]:
     by_prefix = {name.rsplit("_", 1)[0]: t[name] for name in fields}
 
     def field(prefix: str) -> ir.Value:

@@ -112,6 +112,7 @@ def test_a_product_keeps_what_was_reported_about_it(stager: Stager) -> None:
         "allocated_amount": Decimal("90.87"),
         "company_id": "100000000326",
         "recipient_key": "physician:132655",
+        "is_disputed": False,
         "release": G4.release,
     }
     assert row == expected
