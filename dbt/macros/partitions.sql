@@ -1,14 +1,15 @@
 {#-
   The rows of the partition at hand: one dataset and one program year, given as
   --vars '{dataset: general, program_year: 2023}' or as OPENPAY_DATASET and OPENPAY_PROGRAM_YEAR.
-  The lake's runs use the environment: other --vars make dbt parse the whole project again, another
-  environment only the models that read it. Every model that reads a table holding more than one
-  partition filters with this, and nothing else does.
+  The lake's runs use the environment: other --vars make dbt parse the whole project again. It is
+  read when a model is compiled, never when it is parsed, or another partition would make dbt parse
+  every model that reads it. Every model that reads a table holding more than one partition filters
+  with this, and nothing else does.
 -#}
 {% macro this_partition() -%}
+{%- if execute -%}
 {%- set dataset = var('dataset', env_var('OPENPAY_DATASET', '')) -%}
 {%- set program_year = var('program_year', env_var('OPENPAY_PROGRAM_YEAR', '')) -%}
-{%- if execute -%}
 {%- if dataset not in ['general', 'research', 'ownership'] -%}
 {{ exceptions.raise_compiler_error(
     "Unknown dataset '" ~ dataset ~ "'. Known: general, research, ownership."
@@ -18,8 +19,8 @@
     "program_year must be a year from 2013 onward, got '" ~ program_year ~ "'."
 ) }}
 {%- endif -%}
-{%- endif -%}
 dataset = '{{ dataset }}' and program_year = {{ program_year }}
+{%- endif -%}
 {%- endmacro %}
 
 

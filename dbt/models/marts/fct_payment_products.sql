@@ -1,48 +1,43 @@
+-- On DuckDB a view: it selects columns of one curated table, which would only be written again.
+{{ config(materialized='lake_view' if target.type == 'duckdb' else 'incremental') }}
 with products as (
 
     select
         *,
         {{ normal_product_name('product_name') }} as normal_name
-    from {{ ref('stg_payment_products') }}
-
-),
-
--- Disputes are rare, so the join builds on a handful of records.
-disputed as (
-
-    select record_id
-    from {{ ref('stg_payments') }}
-    where is_disputed
+    from {{ source('curated', 'payment_products') }}
+    {%- if target.type != 'duckdb' %}
+    where {{ this_partition() }}
+    {%- endif %}
 
 )
 
 select
     -- keys
-    products.dataset,
-    products.program_year,
-    products.record_id,
-    products.slot,
-    products.company_id,
-    products.recipient_key,
+    dataset,
+    program_year,
+    record_id,
+    slot,
+    company_id,
+    recipient_key,
 
     -- product
     case
-        when products.is_named and products.normal_name != '' then products.normal_name
+        when is_named and normal_name != '' then normal_name
         else 'UNSPECIFIED'
     end as product,
-    products.product_name,
-    products.is_named,
-    products.product_kind,
-    products.is_covered,
-    products.product_category,
-    products.ndc_11,
-    products.pdi,
+    product_name,
+    is_named,
+    product_kind,
+    is_covered,
+    product_category,
+    ndc_11,
+    pdi,
 
     -- measures
-    products.weight,
-    products.allocated_amount,
+    weight,
+    allocated_amount,
 
     -- payment
-    disputed.record_id is not null as is_disputed
+    coalesce(is_disputed, false) as is_disputed
 from products
-left join disputed on products.record_id = disputed.record_id

@@ -1,3 +1,5 @@
+-- On DuckDB a view: it selects columns of one curated table, which would only be written again.
+{{ config(materialized='lake_view' if target.type == 'duckdb' else 'incremental') }}
 select
     -- keys
     dataset,
@@ -37,4 +39,7 @@ select
     -- publication
     change_type,
     release
-from {{ ref('stg_payments') }}
+from {{ source('curated', 'payments') }}
+{%- if target.type != 'duckdb' %}
+where {{ this_partition() }}
+{%- endif %}

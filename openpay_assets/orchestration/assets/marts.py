@@ -34,7 +34,11 @@ from openpay_assets.settings import PROJECT_ROOT
 DBT_FOLDER = PROJECT_ROOT / "dbt"
 TARGET_FOLDER = DBT_FOLDER / "target"
 FINGERPRINT = TARGET_FOLDER / "fingerprint"
+PARSED = ("models", "macros", "tests")
+"""Folders of the project that dbt parses."""
 LINEAGE = TARGET_FOLDER / "lineage.json"
+VIEWS = ("view", "lake_view")
+"""Materializations of marts that hold no rows of their own."""
 
 
 class MartsError(RuntimeError):
@@ -80,11 +84,10 @@ def _compile() -> None:
 
 def _fingerprint() -> str:
     digest = hashlib.sha256()
-    for path in sorted(DBT_FOLDER.rglob("*")):
-        if path.is_file() and not {"target", "logs", ".compile.lock"} & set(
-            path.relative_to(DBT_FOLDER).parts
-        ):
-            digest.update(str(path.relative_to(DBT_FOLDER)).encode() + path.read_bytes())
+    # Not the whole folder: dbt leaves thousands of files in its target.
+    sources = [x for name in PARSED for x in (DBT_FOLDER / name).rglob("*") if x.is_file()]
+    for path in sorted([*sources, *DBT_FOLDER.glob("*.yml")]):
+        digest.update(str(path.relative_to(DBT_FOLDER)).encode() + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -185,7 +188,7 @@ def _view_models(target: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
         for unique_id, node in manifest["nodes"].items()
         if node["resource_type"] == "model"
         and node["schema"] == "marts"
-        and node["config"]["materialized"] == "view"
+        and node["config"]["materialized"] in VIEWS
         and compiled.get(unique_id)
     }
 
