@@ -20,6 +20,8 @@
 ) }}
 {%- endif -%}
 dataset = '{{ dataset }}' and program_year = {{ program_year }}
+{%- else -%}
+true
 {%- endif -%}
 {%- endmacro %}
 
