@@ -142,7 +142,7 @@ def _run(
         finally:
             # Also when it was interrupted; a run that was refused left nothing to record.
             if record := instance.get_run_record_by_id(run_id):
-                manifest = record_run(record, instance, settings)
+                manifest = record_run(record, instance, job.asset_layer.asset_graph, settings)
         return _report(manifest, partition, path)
 
 

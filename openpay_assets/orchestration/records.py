@@ -1,7 +1,7 @@
 """Records of runs: what every run leaves in the metadata zone, whoever launched it.
 
-A manifest is made from the events that the Dagster instance keeps of a run, by the same functions
-for every way of launching one. The openpay command writes it as soon as its run ends. Runs of the
+A manifest and OpenLineage events are made from the events that the Dagster instance keeps of a run, by the same functions
+for every way of launching one. The openpay command writes them as soon as its run ends. Runs of the
 UI, of a backfill or of the release sensor end in processes of Dagster: hooks see steps there, not
 runs, and resources are torn down before the status is known, or never in a process that is killed.
 So a sensor looks for runs that ended and left no manifest. It needs the daemon, as those runs do,
@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 import openpay_assets
 from openpay_assets.lake.manifest import Manifest, read_manifest, write_manifest
+from openpay_assets.lake.openlineage import write_lineage
 from openpay_assets.orchestration.jobs import HEALTH_JOB
 from openpay_assets.settings import Settings
 
@@ -60,12 +62,35 @@ class CheckReport:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-def record_run(record: dg.RunRecord, instance: dg.DagsterInstance, settings: Settings) -> Manifest:
-    """Write what a run that ended leaves behind; return its manifest."""
+def record_run(
+    record: dg.RunRecord,
+    instance: dg.DagsterInstance,
+    graph: BaseAssetGraph[Any],
+    settings: Settings,
+) -> Manifest:
+    """Write what a run that ended leaves behind, the manifest last; return it.
+
+    ``graph`` says which assets each asset reads. A run counts as recorded once its manifest is
+    there, so that what could not be written before it is written by the next attempt.
+    """
     entries = instance.all_logs(record.dagster_run.run_id, of_type=RECORDED_EVENTS)
     manifest = build_manifest(record, entries, settings)
-    write_manifest(Path(settings.lake), manifest)
+    root = Path(settings.lake)
+    write_lineage(root, manifest, upstream(manifest, graph))
+    write_manifest(root, manifest)
     return manifest
+
+
+def upstream(manifest: Manifest, graph: BaseAssetGraph[Any]) -> dict[str, list[str]]:
+    """Return the assets that each asset of a run reads."""
+    assets = [asset for step in manifest.steps.values() for asset in step["assets"]]
+    keys = {asset: dg.AssetKey.from_user_string(asset) for asset in assets}
+    return {
+        asset: sorted(x.to_user_string() for x in graph.get(key).parent_keys)
+        for asset, key in keys.items()
+        # An asset that was renamed since its run is not in the graph.
+        if graph.has(key)
+    }
 
 
 def new_manifest(run_id: str, job: str, partition: str | None, settings: Settings) -> Manifest:
@@ -234,7 +259,7 @@ def records_sensor(settings: Settings) -> dg.SensorDefinition:
         )
         due = unrecorded(ended, Path(settings.lake))
         now = due[:RUNS_PER_TICK]
-        failed = _record_each(now, context.instance, settings)
+        failed = _record_each(now, context, settings)
         if failed:
             listed = "; ".join(f"{run_id}: {error}" for run_id, error in failed.items())
             raise RecordsError(f"{len(failed)} of {len(now)} runs could not be recorded. {listed}")
@@ -247,13 +272,16 @@ def records_sensor(settings: Settings) -> dg.SensorDefinition:
 
 
 def _record_each(
-    records: Iterable[dg.RunRecord], instance: dg.DagsterInstance, settings: Settings
+    records: Iterable[dg.RunRecord], context: dg.SensorEvaluationContext, settings: Settings
 ) -> Mapping[str, Exception]:
     """Record runs; one that fails must not keep the others from it. Return what failed."""
+    if context.repository_def is None:
+        raise RecordsError("The sensor is evaluated outside a code location: no asset is known.")
+    graph = context.repository_def.asset_graph
     failed: dict[str, Exception] = {}
     for record in records:
         try:
-            record_run(record, instance, settings)
+            record_run(record, context.instance, graph, settings)
         except Exception as error:
             failed[record.dagster_run.run_id] = error
     return failed

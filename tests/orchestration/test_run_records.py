@@ -17,7 +17,9 @@ from dagster._core.remote_origin import (
 )
 from house import UP_TO_CURATED, Base, House
 
+from openpay_assets.contracts.registry import curated_table
 from openpay_assets.lake.manifest import Manifest, manifest_path, read_manifest, write_manifest
+from openpay_assets.lake.openlineage import lineage_events, lineage_path
 from openpay_assets.orchestration import records
 from openpay_assets.orchestration.jobs import HEALTH_JOB, PARTITION_JOB
 from openpay_assets.settings import Settings
@@ -54,7 +56,9 @@ class Watch:
 
     def tick(self) -> str:
         """Evaluate the sensor; return what it said."""
-        context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor)
+        context = dg.build_sensor_context(
+            instance=self.instance, cursor=self.cursor, definitions=dg.Definitions()
+        )
         said: Any = self.sensor(context)
         self.cursor = context.cursor
         return str(said.skip_message)
@@ -156,6 +160,46 @@ def test_a_run_that_recorded_itself_is_left_alone(watch: Watch) -> None:
     watch.instance.report_run_canceled(run)
     watch.tick()
     assert read_manifest(watch.root, run.run_id).code_version == "mine"
+
+
+def test_what_a_run_read_and_wrote_is_recorded_with_the_tables_of_its_assets(base: Base) -> None:
+    manifest = manifest_of(base.house, base.runs["general"].run_id)
+    graph = base.house.definitions.resolve_asset_graph()
+    reads = records.upstream(manifest, graph)
+    assert reads["curated/physicians"] == ["curated/investigators", "curated/payments"]
+    ended = {
+        x["job"]["name"]: x
+        for x in lineage_events(base.house.root, manifest, reads)
+        if x["eventType"] == "COMPLETE"
+    }
+    assert set(ended) == base.runs["general"].materialized | {manifest.job}
+    [output] = ended["curated/payments"]["outputs"]
+    assert output["name"] == "curated.payments"
+    assert output["outputFacets"]["outputStatistics"]["rowCount"] == 59
+    fields = [x["name"] for x in output["facets"]["schema"]["fields"]]
+    assert fields == curated_table("payments").column_names
+    assert [x["name"] for x in ended["curated/payments"]["inputs"]] == ["staging.general"]
+    [published] = ended["raw_files"]["inputs"]
+    assert published["name"] == base.eras["general"].file_name
+
+
+def test_a_run_whose_lineage_could_not_be_written_is_not_yet_recorded(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = watch.launch()
+    watch.instance.report_run_canceled(run)
+
+    def full(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(records, "write_lineage", full)
+    with pytest.raises(records.RecordsError, match="disk full"):
+        watch.tick()
+    assert watch.status(run) is None
+    monkeypatch.undo()
+    watch.tick()
+    assert watch.status(run) == "canceled"
+    assert lineage_path(watch.root, run.run_id).exists()
 
 
 def test_an_unfinished_manifest_is_completed(watch: Watch) -> None:

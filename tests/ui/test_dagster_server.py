@@ -11,6 +11,7 @@ from dagster_dev import Server, dagster_dev
 from openpay_assets.cms.simulator import simulate
 from openpay_assets.contracts.model import Dataset
 from openpay_assets.lake.manifest import manifest_path, read_manifest
+from openpay_assets.lake.openlineage import lineage_path
 
 pytestmark = pytest.mark.slow
 
@@ -117,7 +118,10 @@ def test_every_run_leaves_a_manifest(server: Server) -> None:
         time.sleep(0.5)
     read = [read_manifest(server.lake, run_id) for run_id in jobs]
     assert {x.partition for x in read} == {f"{name}|{YEAR}" for name in Dataset}
+    [whole] = [x for x in read if x.job == "partition"]
+    assert whole.assets["marts/fct_payments"]["dagster/partition_row_count"] == 60
     for manifest in read:
+        assert lineage_path(server.lake, manifest.run_id).exists()
         assert manifest.status == "succeeded"
         assert manifest.assets["staging"]["rows_staged"] > 0
         assert {"conservation", "quarantine_share"} <= {x["name"] for x in manifest.checks}
