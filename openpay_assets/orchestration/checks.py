@@ -74,6 +74,10 @@ STAGING_CHECKS = (
         blocking=True,
     ),
     Check("volume", "Rows moved by -2 % to +5 % against the release before it in the lake."),
+    Check(
+        "record_ids_elsewhere",
+        "No record is also in another program year that the lake holds; rows are kept (R01).",
+    ),
     Check("twins", "Counts records that equal another in all but their id. Never removed."),
     Check("large_payments", "Lists records from ten million US dollars for review."),
     Check("warnings", "Counts the rows that break each warning rule; they are kept."),

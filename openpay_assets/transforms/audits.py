@@ -80,6 +80,23 @@ def twins(staged: ir.Table) -> ir.Table:
     return several.aggregate(groups=several.count(), rows=several.copies.sum().fill_null(0))
 
 
+def ids_elsewhere(staged: ir.Table, others: ir.Table, shown: int = 5) -> ir.Table:
+    """Records that other program years hold too: up to ``shown`` per year, the first by id.
+
+    Columns: ``program_year`` (the other one), ``rows`` (how many it shares), ``record_id``.
+    """
+    both = staged.select("record_id").inner_join(
+        others.select("record_id", "program_year"), "record_id"
+    )
+    of_year = ibis.window(group_by="program_year")
+    ranked = both.mutate(
+        rows=both.count().over(of_year),
+        place=ibis.row_number().over(ibis.window(group_by="program_year", order_by="record_id")),
+    )
+    first = ranked.filter(ranked.place < shown)
+    return first.select("program_year", "rows", "record_id").order_by("program_year", "record_id")
+
+
 def review_list(staged: ir.Table, limit: int = 10) -> ir.Table:
     """Largest records from ten million US dollars, for a person to look at."""
     large = staged.filter(staged.amount >= REVIEW_AMOUNT)

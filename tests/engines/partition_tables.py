@@ -126,6 +126,7 @@ def _audits(
     yield "warnings", audits.broken_rules(staged)
     yield "reasons", audits.broken_rules(rejected)
     yield "twins", audits.twins(staged)
+    yield "ids_elsewhere", audits.ids_elsewhere(staged, staged)
     yield "review_list", audits.review_list(staged)
     yield "repeated_keys", audits.repeated_keys(made["payments"], ["record_id"])
     yield "product_shares", audits.product_shares(made["payment_products"])
