@@ -150,8 +150,20 @@ def test_a_newer_release_of_a_partition_is_not_another_program_year(house: House
 
 
 def test_large_payments_are_listed_for_review(base: Base) -> None:
-    [listed] = base.runs["general"].report("staging:large_payments")["records"]
+    report = base.runs["general"].report("staging:large_payments")
+    [listed] = report["records"]
     assert (listed["record_id"], listed["amount"]) == ("345000006", "25000000.00")
+    assert (report["listed"], report["reaching"]) == (1, 1)
+    assert "1 records are for review: 1 reach 10,000,000 dollars" in base.runs["general"].said(
+        "staging:large_payments"
+    )
+
+
+def test_the_largest_record_of_a_dataset_without_natures_is_listed_too(base: Base) -> None:
+    report = base.runs["ownership"].report("staging:large_payments")
+    [listed] = report["records"]
+    assert (listed["record_id"], listed["value_of_interest"]) == ("345000001", "330.00")
+    assert (report["listed"], report["reaching"]) == (1, 0)
 
 
 def test_staged_rows_carry_their_lineage(base: Base) -> None:

@@ -353,12 +353,25 @@ class Findings:
         )
 
     def _large_payments(self) -> Outcome:
-        listed = self.lake.engine.to_rows(audits.review_list(self.split.staged.rows))
+        rows, engine = self.split.staged.rows, self.lake.engine
+        tails = audits.tails(engine.to_rows(audits.tail_counts(rows)))
+        shown = engine.to_rows(audits.review_list(rows, tails)) if tails else []
+        counts = shown[0] if shown else {"listed": 0, "reaching": 0}
+        of_what = "nature of payment" if self.facts.dataset is Dataset.GENERAL else "dataset"
         return Outcome(
             "large_payments",
             True,
-            f"{len(listed)} of the largest records reach {audits.REVIEW_AMOUNT:,} dollars.",
-            {"records": listed},
+            f"{counts['listed']:,} records are for review: {counts['reaching']:,} reach "
+            f"{audits.REVIEW_AMOUNT:,} dollars, the others are the largest of each "
+            f"{audits.REVIEW_ONE_IN:,} of their {of_what}. The largest {len(shown)} are shown.",
+            {
+                "listed": int(counts["listed"]),
+                "reaching": int(counts["reaching"]),
+                "records": [
+                    {k: v for k, v in row.items() if k not in ("listed", "reaching")}
+                    for row in shown
+                ],
+            },
         )
 
     def _quarantine_share(self) -> Outcome:
