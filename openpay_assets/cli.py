@@ -419,7 +419,7 @@ def _status(tables: Any, root: Path) -> list[dict[str, Any]]:
         try:
             checks = read_manifest(root, committed.run_id).checks
         except FileNotFoundError:
-            # Runs started in the UI leave their checks in the instance, not in a manifest.
+            # A run of the UI that just ended is recorded by a sensor, within a minute.
             checks = []
         if checks:
             failed = [c for c in checks if not c["passed"]]

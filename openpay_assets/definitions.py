@@ -34,6 +34,7 @@ def build_definitions(settings: Settings, **resource_overrides: object) -> dg.De
         partition_job,
         references_job,
     )
+    from openpay_assets.orchestration.records import records_sensor
     from openpay_assets.orchestration.sensors import release_sensor
 
     return dg.Definitions(
@@ -56,7 +57,8 @@ def build_definitions(settings: Settings, **resource_overrides: object) -> dg.De
                 every_seconds=settings.watch_seconds,
                 max_runs=settings.watch_max_runs,
                 running=settings.watch_cms,
-            )
+            ),
+            records_sensor(settings),
         ],
         resources={**resources(settings), **resource_overrides},
         executor=dg.in_process_executor,

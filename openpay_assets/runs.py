@@ -10,40 +10,32 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from filelock import FileLock
 
-import openpay_assets
 from openpay_assets.cms.download import watched
 from openpay_assets.cms.source import SLICE, Progress, ReleaseNotFoundError
 from openpay_assets.lake.manifest import Manifest, write_manifest
 from openpay_assets.lake.raw import RawFile, RawZone
 from openpay_assets.lake.tables import Partition
+from openpay_assets.orchestration.records import (
+    STATUSES,
+    CheckReport,
+    new_manifest,
+    record_run,
+)
 from openpay_assets.settings import PROJECT_ROOT, Settings
 
 if TYPE_CHECKING:
     from datetime import date
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """One evaluated check of a run."""
-
-    asset: str
-    name: str
-    passed: bool
-    blocking: bool
-    summary: str
-    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,26 +119,31 @@ def _run(
     job = build_definitions(settings).resolve_job_def(job_name)
     config: dict[str, Any] = {**QUIET, **release_config(release, first_asset)}
     run_id = str(uuid.uuid4())
-    manifest = Manifest(
-        run_id=run_id,
-        partition=str(partition or job_name),
-        code_version=openpay_assets.__version__,
-        started_at=datetime.now(UTC).isoformat(),
-        settings=settings.model_dump(mode="json"),
-    )
-    with instance_of(settings) as instance, _Watched(instance, run_id, on_step):
-        root = Path(settings.lake)
+    key = str(partition) if partition else None
+    started = new_manifest(run_id, job_name, key, settings)
+    with instance_of(settings) as instance:
+        path = write_manifest(Path(settings.lake), started)
         # dbt prints every model and test; the run keeps that beside its manifest.
-        log = write_manifest(root, manifest).with_name("stdout.log")
-        with log.open("w", encoding="utf-8") as stdout, redirect_stdout(stdout), watched(on_bytes):
-            result = job.execute_in_process(
-                partition_key=str(partition) if partition else None,
-                instance=instance,
-                run_config=config,
-                run_id=run_id,
-                raise_on_error=False,
-            )
-        return _report(root, manifest, partition, result.success, result.all_events)
+        log = path.with_name("stdout.log")
+        try:
+            with (
+                _Watched(instance, run_id, on_step),
+                log.open("w", encoding="utf-8") as stdout,
+                redirect_stdout(stdout),
+                watched(on_bytes),
+            ):
+                job.execute_in_process(
+                    partition_key=key,
+                    instance=instance,
+                    run_config=config,
+                    run_id=run_id,
+                    raise_on_error=False,
+                )
+        finally:
+            # Also when it was interrupted; a run that was refused left nothing to record.
+            if record := instance.get_run_record_by_id(run_id):
+                manifest = record_run(record, instance, job.asset_layer.asset_graph, settings)
+        return _report(manifest, partition, path)
 
 
 def land_slice(
@@ -194,69 +191,17 @@ def land_slice(
     return landed
 
 
-def _report(
-    root: Path,
-    manifest: Manifest,
-    partition: Partition | None,
-    success: bool,
-    events: Sequence[dg.DagsterEvent],
-) -> RunReport:
-    assets, checks, error = _read(events)
-    release = next((str(a["release"]) for a in assets.values() if "release" in a), None)
-    manifest.status = "succeeded" if success else "failed"
-    manifest.ended_at = datetime.now(UTC).isoformat()
-    manifest.release, manifest.assets, manifest.error = release, assets, error
-    manifest.checks = [vars(check) for check in checks]
-    path = write_manifest(root, manifest)
+def _report(manifest: Manifest, partition: Partition | None, path: Path) -> RunReport:
     return RunReport(
-        manifest.run_id, partition, success, release, assets, tuple(checks), error, path
+        run_id=manifest.run_id,
+        partition=partition,
+        success=manifest.status == STATUSES[dg.DagsterRunStatus.SUCCESS],
+        release=manifest.release,
+        assets=manifest.assets,
+        checks=tuple(CheckReport(**check) for check in manifest.checks),
+        error=manifest.error,
+        manifest=path,
     )
-
-
-def _read(
-    events: Sequence[dg.DagsterEvent],
-) -> tuple[dict[str, dict[str, Any]], list[CheckReport], str | None]:
-    assets: dict[str, dict[str, Any]] = {}
-    checks: list[CheckReport] = []
-    error: str | None = None
-    for event in events:
-        kind = event.event_type
-        if kind is dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
-            found = event.step_materialization_data.materialization.metadata
-            assets[event.asset_key.to_user_string()] = {k: _plain(v) for k, v in found.items()}
-        elif kind is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-            checks.append(_check(event.asset_check_evaluation_data))
-        elif kind is dg.DagsterEventType.STEP_FAILURE and error is None:
-            error = _reason(event)
-    return assets, checks, error
-
-
-def _check(data: Any) -> CheckReport:
-    return CheckReport(
-        asset=data.asset_key.to_user_string(),
-        name=data.check_name,
-        passed=data.passed,
-        blocking=data.severity is dg.AssetCheckSeverity.ERROR,
-        summary=data.description or "",
-        metadata={k: _plain(v) for k, v in data.metadata.items()},
-    )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dg.TableMetadataValue):
-        return [dict(record.data) for record in value.records]
-    inner = getattr(value, "value", value)
-    return inner if isinstance(inner, str | int | float | bool | list | dict | None) else str(inner)
-
-
-def _reason(event: dg.DagsterEvent) -> str:
-    data = event.step_failure_data
-    if data.user_failure_data and data.user_failure_data.description:
-        return str(data.user_failure_data.description)
-    found = data.error
-    while found is not None and found.cause is not None:
-        found = found.cause
-    return f"{event.step_key}: {found.message.strip() if found else 'failed'}"
 
 
 class _Watched:

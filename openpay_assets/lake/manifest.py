@@ -1,4 +1,4 @@
-"""Run manifests: what one run of a partition read, wrote and found, kept on failure too.
+"""Run manifests: what one run read, wrote and found, however it was launched and however it ended.
 
 ``metadata/runs/run_id=<id>/manifest.json``.
 """
@@ -14,16 +14,22 @@ from typing import Any
 
 @dataclass
 class Manifest:
-    """One run. ``assets`` holds rows in and out and seconds, ``checks`` the outcome of each."""
+    """One run.
+
+    ``steps`` holds the seconds, outcome and assets of each step, ``assets`` rows and dollars in
+    and out, ``checks`` the outcome of each. ``partition`` is the job of a run that has none.
+    """
 
     run_id: str
     partition: str
+    job: str = ""
     status: str = "started"
     release: str | None = None
     code_version: str = ""
     started_at: str = ""
     ended_at: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
     assets: dict[str, dict[str, Any]] = field(default_factory=dict)
     checks: list[dict[str, Any]] = field(default_factory=list)
     error: str | None = None

@@ -31,6 +31,7 @@ from openpay_assets.lake.history import (
     CommittedPartition,
     Partition,
 )
+from openpay_assets.lake.schema_versions import record_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -105,11 +106,13 @@ class LakeTables:
     ) -> None:
         """Replace a partition (or the whole table) by the written files, in one transaction.
 
-        Retried when another run committed to the table meanwhile.
+        Retried when another run committed to the table meanwhile. What columns it has is recorded
+        when they are not those of the commit before.
         """
         for attempt in retried():
             with attempt:
                 self._commit_once(written, schema, rows, whole_table)
+        record_schema(self.root, schema, written.run_id)
 
     def _commit_once(self, written: Written, schema: Table, rows: int, whole_table: bool) -> None:
         from openpay_assets.lake.transactions import OnceApplied

@@ -74,8 +74,16 @@ STAGING_CHECKS = (
         blocking=True,
     ),
     Check("volume", "Rows moved by -2 % to +5 % against the release before it in the lake."),
+    Check(
+        "record_ids_elsewhere",
+        "No record is also in another program year that the lake holds; rows are kept (R01).",
+    ),
     Check("twins", "Counts records that equal another in all but their id. Never removed."),
-    Check("large_payments", "Lists records from ten million US dollars for review."),
+    Check(
+        "large_payments",
+        "Lists for review the records from ten million US dollars, and the largest 0.01 % of each "
+        "nature of payment; of all records where there are no natures (R30).",
+    ),
     Check("warnings", "Counts the rows that break each warning rule; they are kept."),
 )
 QUARANTINE_CHECKS = (

@@ -105,6 +105,8 @@ def partition_tables(
         name: sorted(engine.to_rows(audit), key=lambda row: str(list(row.values())))
         for name, audit in _audits(dataset, staged, rejected, made)
     }
+    tails = audits.tails(audited["tail_counts"])
+    audited["review_list"] = engine.to_rows(audits.review_list(staged, tails))
     return PartitionTables(tables, files, counted, audited)
 
 
@@ -126,7 +128,8 @@ def _audits(
     yield "warnings", audits.broken_rules(staged)
     yield "reasons", audits.broken_rules(rejected)
     yield "twins", audits.twins(staged)
-    yield "review_list", audits.review_list(staged)
+    yield "tail_counts", audits.tail_counts(staged)
+    yield "ids_elsewhere", audits.ids_elsewhere(staged, staged)
     yield "repeated_keys", audits.repeated_keys(made["payments"], ["record_id"])
     yield "product_shares", audits.product_shares(made["payment_products"])
     yield "with_products", audits.with_products(made["payments"])

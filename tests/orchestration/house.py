@@ -94,8 +94,11 @@ class House:
         return LakeTables(self.root)
 
     def publish(self, at: Era, overrides: Iterable[Row] = ({},), **how: Any) -> Path:
-        """Publish a file of clean rows, one per mapping of overrides."""
-        rows = [clean_row(at, n, x) for n, x in enumerate(overrides, 1)]
+        """Publish a file of clean rows, one per mapping of overrides; no two years share an id."""
+        first = 345_000_000 + (at.program_year - 2023) * 1_000_000
+        rows = [
+            clean_row(at, n, {"record_id": str(first + n), **x}) for n, x in enumerate(overrides, 1)
+        ]
         return write_file(self.cms, at, rows, **how)
 
     def run(

@@ -117,9 +117,53 @@ def test_twins_are_counted_and_kept(base: Base) -> None:
     assert len(base.read["general"]["curated.payments"]) == 59
 
 
+def test_without_another_program_year_no_record_is_looked_for_elsewhere(base: Base) -> None:
+    check = "staging:record_ids_elsewhere"
+    assert base.runs["general"].checks[check].passed
+    assert "No other program year" in base.runs["general"].said(check)
+
+
+def test_records_that_another_program_year_holds_are_reported_and_kept(house: House) -> None:
+    at = era("O4", 2022, "2023-06-30")
+    house.publish(at, [{}, {"record_id": "345000002"}, {"record_id": "345000003"}])
+    run = house.run("ownership|2022", assets=STAGED)
+    assert run.success, run.failures
+    assert run.failed_checks(blocking=False) == {"staging:record_ids_elsewhere"}
+    report = run.report("staging:record_ids_elsewhere")
+    assert report["rows"] == 2
+    assert report["years"] == [
+        {"program_year": 2023, "rows": 2, "record_ids": ["345000002", "345000003"]}
+    ]
+    said = run.said("staging:record_ids_elsewhere")
+    assert "2 of 3 records" in said
+    assert "2 in 2023 (Record_ID 345000002, 345000003)" in said
+    assert len(house.rows("staging.ownership", "ownership|2022")) == 3
+
+
+def test_a_newer_release_of_a_partition_is_not_another_program_year(house: House) -> None:
+    for release in ("2023-06-30", "2024-01-18"):
+        house.publish(era("G4", 2022, release), [{}, {}])
+        run = house.run("general|2022", release=release, assets=STAGED)
+        assert run.checks["staging:record_ids_elsewhere"].passed
+    assert "0 of 2 records" in run.said("staging:record_ids_elsewhere")
+    assert 2023 in run.report("staging:record_ids_elsewhere")["asked"]
+
+
 def test_large_payments_are_listed_for_review(base: Base) -> None:
-    [listed] = base.runs["general"].report("staging:large_payments")["records"]
+    report = base.runs["general"].report("staging:large_payments")
+    [listed] = report["records"]
     assert (listed["record_id"], listed["amount"]) == ("345000006", "25000000.00")
+    assert (report["listed"], report["reaching"]) == (1, 1)
+    assert "1 records are for review: 1 reach 10,000,000 dollars" in base.runs["general"].said(
+        "staging:large_payments"
+    )
+
+
+def test_the_largest_record_of_a_dataset_without_natures_is_listed_too(base: Base) -> None:
+    report = base.runs["ownership"].report("staging:large_payments")
+    [listed] = report["records"]
+    assert (listed["record_id"], listed["value_of_interest"]) == ("345000001", "330.00")
+    assert (report["listed"], report["reaching"]) == (1, 0)
 
 
 def test_staged_rows_carry_their_lineage(base: Base) -> None:

@@ -20,10 +20,10 @@ from openpay_assets.settings import PROJECT_ROOT
 
 
 class Server:
-    """A running `dagster dev` and its GraphQL endpoint."""
+    """A running `dagster dev`, its GraphQL endpoint and its lake."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, lake: Path) -> None:
+        self.url, self.lake = url, lake
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """Send a query; fails on GraphQL errors."""
@@ -74,7 +74,7 @@ def dagster_dev(folder: Path, **environment: str) -> Iterator[Server]:
     url = f"http://127.0.0.1:{port}"
     try:
         _wait_until_it_answers(url, process, folder / "dagster.log")
-        yield Server(url)
+        yield Server(url, folder / "lake")
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:

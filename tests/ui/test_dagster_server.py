@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
 from dagster_dev import Server, dagster_dev
 
 from openpay_assets.cms.simulator import simulate
+from openpay_assets.contracts.model import Dataset
+from openpay_assets.lake.manifest import manifest_path, read_manifest
+from openpay_assets.lake.openlineage import lineage_path
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +41,8 @@ query($key: AssetKeyInput!) {
       executionForLatestMaterialization { status evaluation {
         success description metadataEntries { label __typename } } } } } } } }
 }"""
+ENDED_RUNS = """
+query { runsOrError(filter: {statuses: [SUCCESS]}) { ... on Runs { results { runId jobName } } } }"""
 PARTITIONS = """
 query($key: AssetKeyInput!) {
   assetNodeOrError(assetKey: $key) { ... on AssetNode { partitionStats { numMaterialized numFailed } } }
@@ -99,3 +105,23 @@ def test_a_backfill_of_several_partitions_runs_each_on_its_own(server: Server) -
     stats = server.ask(PARTITIONS, key={"path": ["staging"]})["assetNodeOrError"]["partitionStats"]
     assert stats["numMaterialized"] >= 2
     assert stats["numFailed"] == 0
+
+
+def test_every_run_leaves_a_manifest(server: Server) -> None:
+    """Last, so that the sensor had its time while the tests before ran."""
+    runs = server.ask(ENDED_RUNS)["runsOrError"]["results"]
+    jobs = {run["runId"]: run["jobName"] for run in runs}
+    assert sorted(jobs.values()) == ["__ASSET_JOB", "__ASSET_JOB", "partition"]
+    deadline = time.monotonic() + 90
+    while not all(manifest_path(server.lake, x).exists() for x in jobs):
+        assert time.monotonic() < deadline, "no manifest"
+        time.sleep(0.5)
+    read = [read_manifest(server.lake, run_id) for run_id in jobs]
+    assert {x.partition for x in read} == {f"{name}|{YEAR}" for name in Dataset}
+    [whole] = [x for x in read if x.job == "partition"]
+    assert whole.assets["marts/fct_payments"]["dagster/partition_row_count"] == 60
+    for manifest in read:
+        assert lineage_path(server.lake, manifest.run_id).exists()
+        assert manifest.status == "succeeded"
+        assert manifest.assets["staging"]["rows_staged"] > 0
+        assert {"conservation", "quarantine_share"} <= {x["name"] for x in manifest.checks}

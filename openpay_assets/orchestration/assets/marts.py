@@ -134,6 +134,7 @@ def marts_asset() -> dg.AssetsDefinition:
                     yield from (e for e in events if not isinstance(e, dg.Output))
                     raise
             manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+            counted: dict[str, dict[str, int]] = {}
             for name, node in _built_models(manifest).items():
                 written = Written(
                     table=f"marts.{name}",
@@ -145,27 +146,35 @@ def marts_asset() -> dg.AssetsDefinition:
                     run_id=context.run.run_id,
                     layout=layout.name,
                 )
+                rows = total_rows(written.files)
+                partitioned = node["config"]["meta"]["openpay"]["partitioned"]
+                kind = "partition_row_count" if partitioned else "row_count"
+                counted[name] = {f"dagster/{kind}": rows}
                 lake.tables.commit(
                     written,
                     mart_table(name, folder / "marts" / f"{name}.parquet", written.files),
-                    rows=total_rows(written.files),
-                    whole_table=not node["config"]["meta"]["openpay"]["partitioned"],
+                    rows=rows,
+                    whole_table=not partitioned,
                 )
             write_view_models(lake.tables.root, _view_models(invocation.target_path, manifest))
-        yield from _with_lineage(events)
+        yield from _described(events, counted)
 
     definition: dg.AssetsDefinition = marts
     return definition
 
 
-def _with_lineage(events: Sequence[Any]) -> Iterator[Any]:
-    """Add to each model what its columns come from."""
+def _described(events: Sequence[Any], counted: Mapping[str, Mapping[str, int]]) -> Iterator[Any]:
+    """Add to each model what its columns come from and, unless it is a view, its rows."""
     traced = lineage.read(LINEAGE)
     for event in events:
         if isinstance(event, dg.Output):
             model = str(event.metadata["unique_id"].value).split(".")[-1]
             yield event.with_metadata(
-                {**event.metadata, "dagster/column_lineage": traced.get(model)}
+                {
+                    **event.metadata,
+                    "dagster/column_lineage": traced.get(model),
+                    **counted.get(model, {}),
+                }
             )
         else:
             yield event

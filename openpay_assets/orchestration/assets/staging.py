@@ -212,6 +212,7 @@ class Findings:
             self._natures_known(),
             self._npi_filled(),
             self._volume(),
+            self._ids_elsewhere(),
             self._twins(),
             self._large_payments(),
             self._quarantine_share(),
@@ -305,6 +306,42 @@ class Findings:
             {"change": change, "previous_release": before.release, "previous_rows": before.rows},
         )
 
+    def _ids_elsewhere(self) -> Outcome:
+        """Look for records of the partition in the other program years that the lake holds.
+
+        A warning, though a record can be right in one of the years only: which one, nobody can
+        tell. To set aside the rows of the later run would let the order of the runs decide what is
+        in the tables, and the same input would no longer give the same output.
+        """
+        table, year = staging_table(self.facts.dataset), self.facts.program_year
+        held = self.lake.tables.partitions(table.name)
+        years = sorted(p.program_year for p, x in held.items() if x.rows and p.program_year != year)
+        if not years:
+            said = "No other program year of the dataset is staged."
+            return Outcome("record_ids_elsewhere", True, said)
+        staged = self.lake.engine.read_parquet(self.lake.tables.files(table.name), table)
+        others = staged.filter(staged.program_year != year)
+        found = self.lake.engine.to_rows(audits.ids_elsewhere(self.split.staged.rows, others))
+        shared = {int(x["program_year"]): int(x["rows"]) for x in found}
+        ids = {y: [x["record_id"] for x in found if x["program_year"] == y] for y in shared}
+        listed = "; ".join(
+            f"{n:,} in {y} (Record_ID {', '.join(ids[y])})" for y, n in shared.items()
+        )
+        return Outcome(
+            "record_ids_elsewhere",
+            not found,
+            f"{sum(shared.values()):,} of {self.split.staged.count:,} records are also in one of "
+            f"{len(years)} other program years"
+            + (f": {listed}. Each is right in one year only; all are kept." if found else "."),
+            {
+                "rows": sum(shared.values()),
+                "years": [
+                    {"program_year": y, "rows": shared[y], "record_ids": ids[y]} for y in shared
+                ],
+                "asked": years,
+            },
+        )
+
     def _twins(self) -> Outcome:
         found = self._one(audits.twins(self.split.staged.rows))
         groups, rows = int(found["groups"] or 0), int(found["rows"] or 0)
@@ -316,12 +353,25 @@ class Findings:
         )
 
     def _large_payments(self) -> Outcome:
-        listed = self.lake.engine.to_rows(audits.review_list(self.split.staged.rows))
+        rows, engine = self.split.staged.rows, self.lake.engine
+        tails = audits.tails(engine.to_rows(audits.tail_counts(rows)))
+        shown = engine.to_rows(audits.review_list(rows, tails)) if tails else []
+        counts = shown[0] if shown else {"listed": 0, "reaching": 0}
+        of_what = "nature of payment" if self.facts.dataset is Dataset.GENERAL else "dataset"
         return Outcome(
             "large_payments",
             True,
-            f"{len(listed)} of the largest records reach {audits.REVIEW_AMOUNT:,} dollars.",
-            {"records": listed},
+            f"{counts['listed']:,} records are for review: {counts['reaching']:,} reach "
+            f"{audits.REVIEW_AMOUNT:,} dollars, the others are the largest of each "
+            f"{audits.REVIEW_ONE_IN:,} of their {of_what}. The largest {len(shown)} are shown.",
+            {
+                "listed": int(counts["listed"]),
+                "reaching": int(counts["reaching"]),
+                "records": [
+                    {k: v for k, v in row.items() if k not in ("listed", "reaching")}
+                    for row in shown
+                ],
+            },
         )
 
     def _quarantine_share(self) -> Outcome:
