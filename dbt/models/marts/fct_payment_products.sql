@@ -6,9 +6,7 @@ with products as (
         *,
         {{ normal_product_name('product_name') }} as normal_name
     from {{ source('curated', 'payment_products') }}
-    {%- if target.type != 'duckdb' %}
-    where {{ this_partition() }}
-    {%- endif %}
+    {{ 'where ' ~ this_partition() if target.type != 'duckdb' }}
 
 )
 

@@ -40,6 +40,4 @@ select
     change_type,
     release
 from {{ source('curated', 'payments') }}
-{%- if target.type != 'duckdb' %}
-where {{ this_partition() }}
-{%- endif %}
+{{ 'where ' ~ this_partition() if target.type != 'duckdb' }}
