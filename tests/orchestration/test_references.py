@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 from beside_files import Line, write_beside
 from cms_files import COMPANY, NPI, era, hospital
-from house import CURATED, QUARANTINE, QUIET, RAW, REMOVED, STAGING, House
+from house import CURATED, QUARANTINE, RAW, REMOVED, STAGING, House
 
 from openpay_assets.contracts.registry import REFERENCE_TABLES
 from openpay_assets.orchestration.jobs import REFERENCES_JOB
@@ -59,22 +59,12 @@ CHECK = "curated/{}:{}"
 
 
 class References(House):
-    """A house that also runs the references."""
+    """A house that also publishes references and reads them."""
 
     def publish_references(self, release: date = FIRST, **changed: list[Line]) -> dict[str, Path]:
         """Publish every reference file, some with other rows."""
         rows = {**CLEAN, **changed}
         return {kind: write_beside(self.cms, kind, release, rows[kind]) for kind in rows}
-
-    def run_references(self, release: str | None = None) -> Any:
-        """Run the job of the references in process."""
-        config: dict[str, Any] = {**QUIET}
-        if release is not None:
-            config["ops"] = {"reference_files": {"config": {"release": release}}}
-        job = self.definitions.resolve_job_def(REFERENCES_JOB)
-        return job.execute_in_process(
-            instance=self.instance, run_config=config, raise_on_error=False
-        )
 
     def whole(self, name: str) -> list[dict[str, Any]]:
         """Return the rows of a reference table."""

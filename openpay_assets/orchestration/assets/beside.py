@@ -15,7 +15,7 @@ from openpay_assets.cms.csv import StrictParseError, read_header
 from openpay_assets.cms.source import Beside, CmsSource
 from openpay_assets.contracts.published import PublishedLayout, match_published
 from openpay_assets.contracts.registry import UnknownLayoutError
-from openpay_assets.lake.raw import RawBeside, RawZone
+from openpay_assets.lake.raw import RawBeside, RawZone, stated
 from openpay_assets.orchestration.checks import Check, Outcome
 
 FILE_CHECKS = (
@@ -62,22 +62,29 @@ class BesideIOManager(dg.ConfigurableIOManager):
 def land(
     published: Iterable[Beside], source: CmsSource, zone: RawZone, run_id: str
 ) -> list[RawBeside]:
-    """Land files beside the payments; those that are already there are not fetched again."""
-    landed = []
-    for beside in published:
-        file = zone.landed_beside(beside.file, beside.size)
-        if file is None:
-            fetched = source.fetch(beside, zone.downloads)
-            file = zone.land_beside(fetched, beside.file, beside.size)
-            layout, _ = layout_of(file)
-            zone.audit(file, run_id, layout.name if layout else None)
-        landed.append(file)
-    return landed
+    """Land files beside the payments; those that are already there are not fetched again.
+
+    What is there is known by the size that the source states, which costs a site one small
+    request a file.
+    """
+    return [_land(source.sized(beside), source, zone, run_id) for beside in published]
+
+
+def _land(beside: Beside, source: CmsSource, zone: RawZone, run_id: str) -> RawBeside:
+    with zone.landing(beside.file.name):
+        landed = zone.landed_beside(beside.file, beside.size)
+        if landed is not None:
+            return landed
+        fetched = source.fetch(beside, zone.downloads)
+        file = zone.land_beside(fetched, beside.file, beside.size)
+        layout, _ = layout_of(file)
+        zone.audit(file, run_id, layout.name if layout else None)
+        return file
 
 
 def judge(files: Sequence[RawBeside]) -> dict[str, Outcome]:
     """Return the outcome of every check of landed files."""
-    cut = [x for x in files if x.size != x.published_size]
+    cut = [x for x in files if x.published_size not in (None, x.size)]
     unknown = [problem for x in files if (problem := layout_of(x)[1])]
     nothing = "Nothing of this is published."
     outcomes = [
@@ -85,7 +92,7 @@ def judge(files: Sequence[RawBeside]) -> dict[str, Outcome]:
             "bytes_complete",
             not cut,
             " ".join(
-                f"{x.name}: {x.size:,} bytes landed, {x.published_size:,} published."
+                f"{x.name}: {x.size:,} bytes landed, {stated(x.published_size)} published."
                 for x in cut or files
             )
             or nothing,

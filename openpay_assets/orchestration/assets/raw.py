@@ -12,7 +12,7 @@ from openpay_assets.cms.csv import StrictParseError, read_header
 from openpay_assets.cms.names import parse_name
 from openpay_assets.cms.source import Progress, Release, find_release
 from openpay_assets.contracts.registry import UnknownLayoutError, layout_of, match_header
-from openpay_assets.lake.raw import RawFile
+from openpay_assets.lake.raw import RawFile, stated
 from openpay_assets.orchestration import checks
 from openpay_assets.orchestration.checks import RAW_CHECKS, Outcome
 from openpay_assets.orchestration.partitions import DATASET_YEARS, partition_of
@@ -74,13 +74,14 @@ def raw_files(
     source = cms.source()
     release = find_release(source, partition.dataset, partition.program_year, wanted)
     zone = lake_zone.raw()
-    fetched = source.fetch(
-        release,
-        zone.downloads,
-        landed=zone.folder(partition, release.file.release) / release.file.name,
-        on_progress=log_tenths(context.log.info, release.file.name),
-    )
-    file = zone.land(fetched, partition, release.file.release, release.file.name)
+    with zone.landing(release.file.name):
+        fetched = source.fetch(
+            release,
+            zone.downloads,
+            landed=zone.folder(partition, release.file.release) / release.file.name,
+            on_progress=log_tenths(context.log.info, release.file.name),
+        )
+        file = zone.land(fetched, partition, release.file.release, release.file.name)
     layout, outcomes = judge(file, release, allow_new_columns=cms.allow_new_columns)
     zone.audit(file, context.run.run_id, layout)
     for check in RAW_CHECKS:
@@ -124,13 +125,12 @@ def judge(
         file.partition.program_year,
         file.release_date,
     )
-    # Only a member of a ZIP on a site without ranges has no stated size; its CRC was verified.
-    stated = "an unstated number" if release.size is None else f"{release.size:,}"
     outcomes = [
         Outcome(
             "bytes_complete",
             release.size in (None, file.size),
-            f"{file.name}: {file.size:,} bytes landed, {stated} published, sha256 {file.sha256}.",
+            f"{file.name}: {file.size:,} bytes landed, {stated(release.size)} published, "
+            f"sha256 {file.sha256}.",
             {"bytes": file.size, "published_bytes": release.size, "sha256": file.sha256},
         ),
         Outcome(

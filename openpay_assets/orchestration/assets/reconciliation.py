@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from openpay_assets.cms.csv import StrictParseError, read_header
+from openpay_assets.cms.names import FileKind
 from openpay_assets.cms.source import Beside, CmsSource
 from openpay_assets.contracts.published import SUMMARIES, nature_labels
 from openpay_assets.contracts.registry import curated_table
@@ -71,10 +72,9 @@ def summaries_of(source: CmsSource, release: date, program_year: int) -> list[Be
     """Return the summaries of a release that tell about a program year."""
     return [
         x
-        for x in source.beside()
-        if str(x.file.kind) in SUMMARIES
-        and x.file.release == release
-        and x.file.program_year in (None, program_year)
+        for kind in SUMMARIES
+        for x in source.beside(FileKind(kind))
+        if x.file.release == release and x.file.program_year in (None, program_year)
     ]
 
 

@@ -76,7 +76,7 @@ def newest(source: CmsSource, release: date | None) -> list[Beside]:
 
     Raises ``ReleaseNotFoundError`` when there is none, naming what is published.
     """
-    published = [x for x in source.beside() if str(x.file.kind) in REFERENCE_TABLES]
+    published = [x for kind in REFERENCE_TABLES for x in source.beside(FileKind(kind))]
     newest_of: dict[FileKind, Beside] = {}
     for found in sorted(published, key=lambda x: x.file.release):
         if release in (None, found.file.release):
