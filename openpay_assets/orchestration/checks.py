@@ -106,15 +106,17 @@ RAW_CHECKS = (
     Check("header_known", "The header is exactly a known layout.", blocking=True),
     Check("layout_in_era", "The layout is the one CMS used for this year and release."),
 )
-
-
-REMOVED_CHECKS = (
+FILE_CHECKS = (
     Check(
         "bytes_complete",
-        "The landed list has the size and the sha256 of what was published.",
+        "Each landed file has the size and the sha256 of what was published.",
         blocking=True,
     ),
-    Check("header_known", "The header of the list is exactly the known one.", blocking=True),
+    Check("header_known", "The header of each file is exactly a known layout.", blocking=True),
+)
+"""Of files beside the payments."""
+REMOVED_CHECKS = (
+    *FILE_CHECKS,
     Check(
         "rows_known",
         "Every row parses, is of this program year and a known dataset, and names a record.",

@@ -1,6 +1,6 @@
-"""What reference files and summaries share as assets: landing them, judging them, remembering them.
+"""What files beside the payments share as assets: landing them, judging them, remembering them.
 
-Belongs here: how files beside the payments get into the raw zone. What is read from them is in
+Belongs here: how they get into the raw zone. What is read from them is in ``removed``,
 ``references`` and ``reconciliation``.
 """
 
@@ -16,16 +16,7 @@ from openpay_assets.cms.source import Beside, CmsSource
 from openpay_assets.contracts.published import PublishedLayout, match_published
 from openpay_assets.contracts.registry import UnknownLayoutError
 from openpay_assets.lake.raw import RawBeside, RawZone, stated
-from openpay_assets.orchestration.checks import Check, Outcome
-
-FILE_CHECKS = (
-    Check(
-        "bytes_complete",
-        "Each landed file has the size and the sha256 of what was published.",
-        blocking=True,
-    ),
-    Check("header_known", "The header of each file is exactly a known layout.", blocking=True),
-)
+from openpay_assets.orchestration.checks import Outcome
 
 
 class BesideIOManager(dg.ConfigurableIOManager):

@@ -48,7 +48,7 @@ SHOWN, NAMED = 50, 3
     io_manager_key="beside_io",
     group_name="raw",
     kinds={"csv"},
-    check_specs=checks.specs(SUMMARY_FILES, beside.FILE_CHECKS),
+    check_specs=checks.specs(SUMMARY_FILES, checks.FILE_CHECKS),
 )
 def summary_files(
     context: dg.AssetExecutionContext,
@@ -61,9 +61,9 @@ def summary_files(
     published = summaries_of(source, raw_files.release_date, raw_files.program_year)
     files = beside.land(published, source, lake_zone.raw(), context.run.run_id)
     outcomes = beside.judge(files)
-    for check in beside.FILE_CHECKS:
+    for check in checks.FILE_CHECKS:
         yield checks.result(SUMMARY_FILES, check, outcomes[check.name])
-    if error := checks.blocked(beside.FILE_CHECKS, outcomes):
+    if error := checks.blocked(checks.FILE_CHECKS, outcomes):
         raise error
     yield dg.Output(files, metadata={"files": {x.name: x.sha256 for x in files}})
 

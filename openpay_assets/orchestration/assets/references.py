@@ -42,7 +42,7 @@ class ReferenceFilesConfig(dg.Config):
     io_manager_key="beside_io",
     group_name=GROUP,
     kinds={"csv"},
-    check_specs=checks.specs(REFERENCE_FILES, beside.FILE_CHECKS, partitioned=False),
+    check_specs=checks.specs(REFERENCE_FILES, checks.FILE_CHECKS, partitioned=False),
 )
 def reference_files(
     context: dg.AssetExecutionContext,
@@ -56,9 +56,9 @@ def reference_files(
     published = newest(source, wanted)
     files = beside.land(published, source, lake_zone.raw(), context.run.run_id)
     outcomes = beside.judge(files)
-    for check in beside.FILE_CHECKS:
+    for check in checks.FILE_CHECKS:
         yield checks.result(REFERENCE_FILES, check, outcomes[check.name])
-    if error := checks.blocked(beside.FILE_CHECKS, outcomes):
+    if error := checks.blocked(checks.FILE_CHECKS, outcomes):
         raise error
     absent = sorted(set(REFERENCE_TABLES) - {x.kind for x in files})
     yield dg.Output(

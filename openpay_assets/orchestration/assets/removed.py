@@ -12,11 +12,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from openpay_assets.cms.csv import StrictParseError, read_csv_sql, read_header, sql_text
+from openpay_assets.cms.csv import read_csv_sql, sql_text
 from openpay_assets.cms.names import FileKind
 from openpay_assets.contracts.registry import removed_list_header
 from openpay_assets.lake.raw import RawBeside, RawFile
 from openpay_assets.orchestration import checks
+from openpay_assets.orchestration.assets import beside
 from openpay_assets.orchestration.checks import REMOVED_CHECKS, Outcome
 from openpay_assets.orchestration.partitions import DATASET_YEARS, partition_of
 from openpay_assets.orchestration.resources import CmsResource, LakeResource
@@ -91,18 +92,16 @@ def removed_list(
 ) -> Iterator[dg.Output[RemovedList] | dg.AssetCheckResult]:
     """Ids of the records that CMS removed with a release, as published; often there are none."""
     partition = partition_of(context.partition_key)
-    source, zone = cms.source(), lake_zone.raw()
+    source = cms.source()
     offered = source.releases(partition.dataset, partition.program_year)
-    beside = source.beside(FileKind.REMOVED, partition.program_year)
-    file = None
-    for published in beside:
-        if published.file.release == raw_files.release_date:
-            fetched = source.fetch(published, zone.downloads)
-            file = zone.land_beside(fetched, published.file, published.size)
+    lists = source.beside(FileKind.REMOVED, partition.program_year)
+    published = [x for x in lists if x.file.release == raw_files.release_date]
+    landed = beside.land(published, source, lake_zone.raw(), context.run.run_id)
+    file = landed[-1] if landed else None
     found = RemovedList(
         raw_files.release, tuple(sorted({str(x.file.release) for x in offered})), file
     )
-    outcomes = {x.name: x for x in judge(file)}
+    outcomes = judge(file)
     for check in REMOVED_CHECKS:
         yield checks.result(REMOVED_LIST, check, outcomes[check.name])
     if error := checks.blocked(REMOVED_CHECKS, outcomes):
@@ -117,30 +116,16 @@ def removed_list(
     )
 
 
-def judge(file: RawBeside | None) -> list[Outcome]:
+def judge(file: RawBeside | None) -> dict[str, Outcome]:
     """Return the outcome of every check of a landed list, or of there being none."""
     if file is None:
         nothing = "CMS published no list of removed records with this release."
-        return [Outcome(check.name, True, nothing) for check in REMOVED_CHECKS]
-    size = Outcome(
-        "bytes_complete",
-        file.size == file.published_size,
-        f"{file.name}: {file.size:,} bytes landed, {file.published_size:,} published.",
-        {"sha256": file.sha256, "path": file.path},
-    )
-    try:
-        header = read_header(Path(file.path))
-    except StrictParseError as error:
-        return [size, *(Outcome(x.name, False, str(error)) for x in REMOVED_CHECKS[1:])]
-    expected = removed_list_header()
-    known = Outcome(
-        "header_known",
-        header == expected,
-        f"{file.name} has {', '.join(header)}; expected {', '.join(expected)}.",
-    )
-    if not known.passed:
-        return [size, known, Outcome("rows_known", False, "Not read: the header is unknown.")]
-    return [size, known, _judge_rows(file)]
+        return {check.name: Outcome(check.name, True, nothing) for check in REMOVED_CHECKS}
+    outcomes = beside.judge([file])
+    if outcomes["header_known"].passed:
+        return {**outcomes, "rows_known": _judge_rows(file)}
+    unread = Outcome("rows_known", False, "Not read: the header is unknown.")
+    return {**outcomes, "rows_known": unread}
 
 
 def _judge_rows(file: RawBeside) -> Outcome:
