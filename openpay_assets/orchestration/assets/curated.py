@@ -60,10 +60,7 @@ def curated_asset(
         target = Target(partition, release, context.run.run_id, layout.name)
         pending = lake.write(curated_table(name), transform(tables, layout), target)
         outcomes = judge(name, pending, partition, tables, lake)
-        for check in asked:
-            yield checks.result(key, check, outcomes[check.name])
-        if error := checks.blocked(asked, outcomes):
-            raise error
+        yield from checks.report(key, asked, outcomes)
         yield dg.Output(pending)
 
     return curated

@@ -84,10 +84,7 @@ def raw_files(
         file = zone.land(fetched, partition, release.file.release, release.file.name)
     layout, outcomes = judge(file, release, allow_new_columns=cms.allow_new_columns)
     zone.audit(file, context.run.run_id, layout)
-    for check in RAW_CHECKS:
-        yield checks.result(RAW_FILES, check, outcomes[check.name])
-    if error := checks.blocked(RAW_CHECKS, outcomes):
-        raise error
+    yield from checks.report(RAW_FILES, RAW_CHECKS, outcomes)
     yield dg.Output(
         file,
         metadata={

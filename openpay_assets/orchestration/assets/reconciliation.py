@@ -61,10 +61,7 @@ def summary_files(
     published = summaries_of(source, raw_files.release_date, raw_files.program_year)
     files = beside.land(published, source, lake_zone.raw(), context.run.run_id)
     outcomes = beside.judge(files)
-    for check in checks.FILE_CHECKS:
-        yield checks.result(SUMMARY_FILES, check, outcomes[check.name])
-    if error := checks.blocked(checks.FILE_CHECKS, outcomes):
-        raise error
+    yield from checks.report(SUMMARY_FILES, checks.FILE_CHECKS, outcomes)
     yield dg.Output(files, metadata={"files": {x.name: x.sha256 for x in files}})
 
 
@@ -113,21 +110,16 @@ def published_totals(
     try:
         pending, outcomes = read(lake, files, partition, context.run.run_id)
     except StrictParseError as problem:
-        outcome = Outcome("strict_parse", False, str(problem))
-        yield checks.result(PUBLISHED, PUBLISHED_CHECKS[0], outcome)
-        raise checks.BlockedError(f"strict_parse: {problem}", allow_retries=False) from problem
-    for check in PUBLISHED_CHECKS:
-        yield checks.result(PUBLISHED, check, outcomes[check.name])
-    if error := checks.blocked(PUBLISHED_CHECKS, outcomes):
-        raise error
+        yield from checks.report_unparsed(PUBLISHED, problem)
+        return
+    yield from checks.report(PUBLISHED, PUBLISHED_CHECKS, outcomes)
     yield dg.Output(pending)
 
 
 def _not_applicable(
     asset: dg.AssetKey, asked: Sequence[Check], why: str
 ) -> Iterator[dg.AssetCheckResult]:
-    for check in asked:
-        yield checks.result(asset, check, Outcome(check.name, True, f"Not applicable: {why}"))
+    yield from checks.results(asset, asked, checks.unasked(asked, f"Not applicable: {why}"))
 
 
 def _emptied(lake: LakeIOManager, name: str, partition: Partition, run_id: str) -> Pending | None:
@@ -263,13 +255,10 @@ def reconciliation(
         target,
     )
     outcomes = judge(lake, pending, partition)
-    for check in RECONCILIATION_CHECKS:
-        yield checks.result(RECONCILIATION, check, outcomes[check.name])
-    if error := checks.blocked(RECONCILIATION_CHECKS[:1], outcomes):
-        raise error
+    yield from checks.results(RECONCILIATION, RECONCILIATION_CHECKS, outcomes)
+    checks.stop(RECONCILIATION_CHECKS[:1], outcomes)
     yield dg.Output(pending)
-    if error := checks.blocked(RECONCILIATION_CHECKS, outcomes):
-        raise error
+    checks.stop(RECONCILIATION_CHECKS, outcomes)
 
 
 def _controls(lake: LakeIOManager, published: "ir.Table") -> list[str]:

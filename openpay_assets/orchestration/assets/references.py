@@ -56,10 +56,7 @@ def reference_files(
     published = newest(source, wanted)
     files = beside.land(published, source, lake_zone.raw(), context.run.run_id)
     outcomes = beside.judge(files)
-    for check in checks.FILE_CHECKS:
-        yield checks.result(REFERENCE_FILES, check, outcomes[check.name])
-    if error := checks.blocked(checks.FILE_CHECKS, outcomes):
-        raise error
+    yield from checks.report(REFERENCE_FILES, checks.FILE_CHECKS, outcomes)
     absent = sorted(set(REFERENCE_TABLES) - {x.kind for x in files})
     yield dg.Output(
         files,
@@ -91,9 +88,6 @@ def newest(source: CmsSource, release: date | None) -> list[Beside]:
     return list(newest_of.values())
 
 
-STRICT_PARSE = Check(
-    "strict_parse", "Every record parses with nothing lenient switched on.", blocking=True
-)
 OWN_CHECKS: Mapping[str, tuple[Check, ...]] = {
     "supplement": (
         Check("npi_profile_one_to_one", "No NPI belongs to several profiles of the supplement."),
@@ -112,7 +106,7 @@ OWN_CHECKS: Mapping[str, tuple[Check, ...]] = {
 
 def reference_checks(name: str) -> tuple[Check, ...]:
     """Return the checks of a reference table."""
-    return (STRICT_PARSE, *checks.curated_checks(name), *OWN_CHECKS[name])
+    return (checks.STRICT_PARSE, *checks.curated_checks(name), *OWN_CHECKS[name])
 
 
 def reference_asset(name: str, description: str) -> dg.AssetsDefinition:
@@ -136,21 +130,17 @@ def reference_asset(name: str, description: str) -> dg.AssetsDefinition:
     ) -> Iterator[dg.Output[Pending | None] | dg.AssetCheckResult]:
         found = [x for x in files if x.kind == name]
         if not found:
-            for check in asked:
-                said = f"No {name} is published; the table stays as it was."
-                yield checks.result(key, check, Outcome(check.name, True, said))
+            said = f"No {name} is published; the table stays as it was."
+            yield from checks.results(key, asked, checks.unasked(asked, said))
             yield dg.Output(None)
             return
         try:
             pending = read(lake, found[0], context.run.run_id)
         except StrictParseError as problem:
-            yield checks.result(key, STRICT_PARSE, Outcome("strict_parse", False, str(problem)))
-            raise checks.BlockedError(f"strict_parse: {problem}", allow_retries=False) from problem
+            yield from checks.report_unparsed(key, problem)
+            return
         outcomes = judge(name, pending, lake)
-        for check in asked:
-            yield checks.result(key, check, outcomes[check.name])
-        if error := checks.blocked(asked, outcomes):
-            raise error
+        yield from checks.report(key, asked, outcomes)
         yield dg.Output(pending)
 
     return reference

@@ -102,10 +102,7 @@ def removed_list(
         raw_files.release, tuple(sorted({str(x.file.release) for x in offered})), file
     )
     outcomes = judge(file)
-    for check in REMOVED_CHECKS:
-        yield checks.result(REMOVED_LIST, check, outcomes[check.name])
-    if error := checks.blocked(REMOVED_CHECKS, outcomes):
-        raise error
+    yield from checks.report(REMOVED_LIST, REMOVED_CHECKS, outcomes)
     yield dg.Output(
         found,
         metadata={
@@ -120,7 +117,7 @@ def judge(file: RawBeside | None) -> dict[str, Outcome]:
     """Return the outcome of every check of a landed list, or of there being none."""
     if file is None:
         nothing = "CMS published no list of removed records with this release."
-        return {check.name: Outcome(check.name, True, nothing) for check in REMOVED_CHECKS}
+        return checks.unasked(REMOVED_CHECKS, nothing)
     outcomes = beside.judge([file])
     if outcomes["header_known"].passed:
         return {**outcomes, "rows_known": _judge_rows(file)}
