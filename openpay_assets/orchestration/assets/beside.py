@@ -4,10 +4,9 @@ Belongs here: how they get into the raw zone. What is read from them is in ``rem
 ``references`` and ``reconciliation``.
 """
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -17,37 +16,19 @@ from openpay_assets.contracts.published import PublishedLayout, match_published
 from openpay_assets.contracts.registry import UnknownLayoutError
 from openpay_assets.lake.raw import RawBeside, RawZone, stated
 from openpay_assets.orchestration.checks import Outcome
+from openpay_assets.orchestration.io_managers import MetadataIOManager
 
 
-class BesideIOManager(dg.ConfigurableIOManager):
-    """Remembers which landed files an asset was last run from, in the metadata zone."""
+class BesideIOManager(MetadataIOManager):
+    """Remembers which landed files an asset was last run from."""
 
-    root: str
+    def file_name(self, asset: dg.AssetKey, partition: str | None) -> str:
+        """Return the file of an asset, of a partition if it has any."""
+        return "raw_files/" + "-".join([*asset.path, *([partition] if partition else [])])
 
-    def _path(self, key: dg.AssetKey, partition: str | None) -> Path:
-        name = "-".join([*key.path, *(partition or "").split("|")]).rstrip("-")
-        return Path(self.root) / "metadata" / "raw_files" / f"{name}.json"
-
-    def handle_output(self, context: dg.OutputContext, obj: list[RawBeside]) -> None:
-        """Write the descriptions of the files, whole or not at all."""
-        partition = context.asset_partition_key if context.has_asset_partitions else None
-        path = self._path(context.asset_key, partition)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{context.run_id}.partial")
-        listed = [asdict(file) for file in obj]
-        partial.write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-
-    def load_input(self, context: dg.InputContext) -> list[RawBeside]:
-        """Read them back; fails with what to materialize when none was ever landed."""
-        partition = context.asset_partition_key if context.has_asset_partitions else None
-        path = self._path(context.asset_key, partition)
-        if not path.exists():
-            raise dg.Failure(
-                f"{context.asset_key.to_user_string()} was never materialized. Do that first.",
-                allow_retries=False,
-            )
-        return [RawBeside(**x) for x in json.loads(path.read_text(encoding="utf-8"))]
+    def restored(self, found: list[dict[str, Any]]) -> list[RawBeside]:
+        """Return the descriptions of the landed files."""
+        return [RawBeside(**x) for x in found]
 
 
 def land(

@@ -1,10 +1,9 @@
 """The raw zone as an asset: one CMS file per partition, landed byte for byte."""
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -15,6 +14,7 @@ from openpay_assets.contracts.registry import UnknownLayoutError, layout_of, mat
 from openpay_assets.lake.raw import RawFile, stated
 from openpay_assets.orchestration import checks
 from openpay_assets.orchestration.checks import RAW_CHECKS, Outcome
+from openpay_assets.orchestration.io_managers import MetadataIOManager
 from openpay_assets.orchestration.partitions import DATASET_YEARS, partition_of
 from openpay_assets.orchestration.resources import CmsResource, LakeResource
 
@@ -27,31 +27,16 @@ class RawFilesConfig(dg.Config):
     release: str | None = None
 
 
-class RawFileIOManager(dg.ConfigurableIOManager):
-    """Remembers which landed file a partition was last run from, in the metadata zone."""
+class RawFileIOManager(MetadataIOManager):
+    """Remembers which landed file a partition was last run from."""
 
-    root: str
+    def file_name(self, asset: dg.AssetKey, partition: str | None) -> str:  # noqa: ARG002
+        """Return the file of a partition."""
+        return f"raw_files/{partition}"
 
-    def _path(self, key: str) -> Path:
-        return Path(self.root) / "metadata" / "raw_files" / f"{key.replace('|', '-')}.json"
-
-    def handle_output(self, context: dg.OutputContext, obj: RawFile) -> None:
-        """Write the description of the file, whole or not at all."""
-        path = self._path(context.asset_partition_key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{context.run_id}.partial")
-        partial.write_text(json.dumps(asdict(obj), indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-
-    def load_input(self, context: dg.InputContext) -> RawFile:
-        """Read it back; fails with what to materialize when it was never landed."""
-        path = self._path(context.asset_partition_key)
-        if not path.exists():
-            raise dg.Failure(
-                f"No raw file of {context.asset_partition_key} is landed. Materialize raw_files first.",
-                allow_retries=False,
-            )
-        return RawFile(**json.loads(path.read_text(encoding="utf-8")))
+    def restored(self, found: dict[str, Any]) -> RawFile:
+        """Return the description of the landed file."""
+        return RawFile(**found)
 
 
 @dg.asset(

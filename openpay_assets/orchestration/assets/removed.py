@@ -4,11 +4,11 @@ One list a program year and release, for all datasets; each partition lands it b
 same bytes again are skipped. First publications have none, nor do years before 2016.
 """
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -19,6 +19,7 @@ from openpay_assets.lake.raw import RawBeside, RawFile
 from openpay_assets.orchestration import checks
 from openpay_assets.orchestration.assets import beside
 from openpay_assets.orchestration.checks import REMOVED_CHECKS, Outcome
+from openpay_assets.orchestration.io_managers import MetadataIOManager
 from openpay_assets.orchestration.partitions import DATASET_YEARS, partition_of
 from openpay_assets.orchestration.resources import CmsResource, LakeResource
 
@@ -45,32 +46,15 @@ class RemovedList:
         )
 
 
-class RemovedListIOManager(dg.ConfigurableIOManager):
-    """Remembers the list that a partition was last run with, in the metadata zone."""
+class RemovedListIOManager(MetadataIOManager):
+    """Remembers the list that a partition was last run with."""
 
-    root: str
+    def file_name(self, asset: dg.AssetKey, partition: str | None) -> str:  # noqa: ARG002
+        """Return the file of a partition."""
+        return f"removed_lists/{partition}"
 
-    def _path(self, key: str) -> Path:
-        return Path(self.root) / "metadata" / "removed_lists" / f"{key.replace('|', '-')}.json"
-
-    def handle_output(self, context: dg.OutputContext, obj: RemovedList) -> None:
-        """Write what was found, whole or not at all."""
-        path = self._path(context.asset_partition_key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{context.run_id}.partial")
-        partial.write_text(json.dumps(asdict(obj), indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-
-    def load_input(self, context: dg.InputContext) -> RemovedList:
-        """Read it back; fails with what to materialize when it was never looked for."""
-        path = self._path(context.asset_partition_key)
-        if not path.exists():
-            raise dg.Failure(
-                f"No removed list of {context.asset_partition_key} was looked for. "
-                f"Materialize removed_list first.",
-                allow_retries=False,
-            )
-        found = json.loads(path.read_text(encoding="utf-8"))
+    def restored(self, found: dict[str, Any]) -> RemovedList:
+        """Return what was found beside the release."""
         file = RawBeside(**found["file"]) if found["file"] else None
         return RemovedList(found["release"], tuple(found["offered"]), file)
 
