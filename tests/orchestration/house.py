@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
 import duckdb
@@ -85,6 +86,16 @@ class House:
         """Take up the settings as they are now."""
         self.definitions = build_definitions(self.settings)
         self._job = self.definitions.resolve_implicit_global_asset_job_def()
+
+    def emptied(self) -> Self:
+        """Return it without files and without a lake.
+
+        A module's tests share one: assembling its definitions takes longer than a run.
+        """
+        for folder in (self.cms, self.root):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.cms.mkdir()
+        return self
 
     def close(self) -> None:
         self.instance.dispose()

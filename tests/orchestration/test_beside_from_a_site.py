@@ -50,11 +50,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteServer]:
         yield server
 
 
-@pytest.fixture
-def house(tmp_path: Path, site: SiteServer) -> Iterator[House]:
-    house = House(tmp_path, site=site.url, cms_first_wait=0.0)
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, site: SiteServer) -> Iterator[House]:
+    house = House(tmp_path_factory.mktemp("house"), site=site.url, cms_first_wait=0.0)
     yield house
     house.close()
+
+
+@pytest.fixture
+def house(built: House) -> House:
+    return built.emptied()
 
 
 def sizes(house: House, site: SiteServer, pattern: str) -> dict[str, int]:

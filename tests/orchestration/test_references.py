@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -87,11 +86,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[References]:
 
 @pytest.fixture
 def house(built: References) -> References:
-    """A house without files and without a lake; its definitions are made once."""
-    for folder in (built.cms, built.root):
-        shutil.rmtree(folder, ignore_errors=True)
-    built.cms.mkdir()
-    return built
+    return built.emptied()
 
 
 def checks_of(result: Any) -> dict[str, dg.AssetCheckEvaluation]:
