@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from openpay_assets.contracts.model import OrderedHeader
 from openpay_assets.contracts.registry import (
     REFERENCE_TABLES,
     UnknownLayoutError,
@@ -42,28 +43,14 @@ YEAR = "{year}"
 
 
 @dataclass(frozen=True)
-class PublishedLayout:
-    """An ordered header of a file beside the payments.
-
-    ``columns`` pairs the CMS name with the canonical name, in file order. ``inferred`` when no
-    real file of this layout has been seen.
-    """
+class PublishedLayout(OrderedHeader):
+    """A header of a file beside the payments; ``inferred`` when no real file of it was seen."""
 
     kind: str
     name: str
     columns: tuple[tuple[str, str], ...]
     inferred: bool
     evidence: str = ""
-
-    @property
-    def header(self) -> list[str]:
-        """CMS column names in file order."""
-        return [source for source, _ in self.columns]
-
-    @property
-    def source_of(self) -> dict[str, str]:
-        """CMS column name by canonical name."""
-        return {canonical: source for source, canonical in self.columns}
 
     def with_years(self, header: Sequence[str]) -> PublishedLayout:
         """Write the column per year out for the years that a header has."""

@@ -23,13 +23,18 @@ from openpay_assets.lake.raw import RawBeside, RawFile
 from openpay_assets.lake.tables import Partition
 from openpay_assets.orchestration import checks
 from openpay_assets.orchestration.assets import beside
-from openpay_assets.orchestration.assets.curated import column_schema, staged_from
+from openpay_assets.orchestration.assets.curated import (
+    column_schema,
+    fixed_columns,
+    in_contract,
+    staged_from,
+)
 from openpay_assets.orchestration.assets.staging import schema_outcome
 from openpay_assets.orchestration.checks import Check, Outcome
 from openpay_assets.orchestration.io_managers import LakeIOManager, Pending, Target
 from openpay_assets.orchestration.partitions import DATASET_YEARS, partition_of
 from openpay_assets.orchestration.resources import CmsResource, LakeResource
-from openpay_assets.transforms import audits, reconcile, totals
+from openpay_assets.transforms import reconcile, totals
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -147,8 +152,6 @@ def read(
     pending = lake.write(table, long.filter(long.value.notnull()), target)
     untyped = lake.engine.to_rows(long.filter(long.value.isnull()).limit(NAMED))
     said = "; ".join(f"{x['source_file']}, {x['control']}: {x['text']!r}" for x in untyped)
-    repeated = lake.engine.to_rows(audits.repeated_keys(pending.rows, table.key))[0]["repeated"]
-    fixed = {"dataset": str(partition.dataset), "program_year": partition.program_year}
     unknown = [
         x["metric"]
         for summary in summaries
@@ -161,13 +164,7 @@ def read(
             not untyped,
             f"Totals that are no numbers: {said}." if untyped else f"{pending.count:,} totals.",
         ),
-        schema_outcome("schema", table.name, violations(table, pending.rows, pending.count, fixed)),
-        Outcome(
-            "key_unique",
-            not repeated,
-            f"{repeated:,} of {pending.count:,} totals repeat their key.",
-            {"repeated": int(repeated)},
-        ),
+        *in_contract(pending, partition, lake),
         Outcome(
             "lines_known",
             not unknown,
@@ -269,7 +266,7 @@ def _controls(lake: LakeIOManager, published: "ir.Table") -> list[str]:
 
 def judge(lake: LakeIOManager, pending: Pending, partition: Partition) -> dict[str, Outcome]:
     """Return the outcome of every check of the reconciliation."""
-    fixed = {"dataset": str(partition.dataset), "program_year": partition.program_year}
+    fixed = fixed_columns(partition)
     broken = violations(pending.table, pending.rows, pending.count, fixed)
     rows = pending.rows
     sums = lake.engine.to_rows(rows.filter(rows.level == reconcile.TOTAL))

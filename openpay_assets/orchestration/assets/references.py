@@ -15,16 +15,14 @@ from openpay_assets.cms.csv import StrictParseError, read_header
 from openpay_assets.cms.names import FileKind
 from openpay_assets.cms.source import Beside, CmsSource, ReleaseNotFoundError
 from openpay_assets.contracts.registry import REFERENCE_TABLES, curated_table
-from openpay_assets.contracts.schema import violations
 from openpay_assets.lake.raw import RawBeside
 from openpay_assets.orchestration import checks
 from openpay_assets.orchestration.assets import beside
-from openpay_assets.orchestration.assets.curated import column_schema
-from openpay_assets.orchestration.assets.staging import schema_outcome
+from openpay_assets.orchestration.assets.curated import column_schema, in_contract
 from openpay_assets.orchestration.checks import Check, Outcome
 from openpay_assets.orchestration.io_managers import LakeIOManager, Pending, Target
 from openpay_assets.orchestration.resources import CmsResource, LakeResource
-from openpay_assets.transforms import audits, references
+from openpay_assets.transforms import references
 
 REFERENCE_FILES = dg.AssetKey("reference_files")
 GROUP = "references"
@@ -158,19 +156,9 @@ def read(lake: LakeIOManager, file: RawBeside, run_id: str) -> Pending:
 
 def judge(name: str, pending: Pending, lake: LakeIOManager) -> dict[str, Outcome]:
     """Return the outcome of every check of a reference table."""
-    key = pending.table.key
-    repeated = lake.engine.to_rows(audits.repeated_keys(pending.rows, key))[0]["repeated"]
     outcomes = [
         Outcome("strict_parse", True, f"{pending.count:,} records, none refused."),
-        schema_outcome(
-            "schema", pending.table.name, violations(pending.table, pending.rows, pending.count)
-        ),
-        Outcome(
-            "key_unique",
-            not repeated,
-            f"{repeated:,} of {pending.count:,} rows repeat the key ({', '.join(key)}).",
-            {"repeated": int(repeated)},
-        ),
+        *in_contract(pending, None, lake),
         *(x for x in (_own_check(name, pending.rows, lake),) if x),
     ]
     return {x.name: x for x in outcomes}
