@@ -242,19 +242,24 @@ def expire(
     tables = LakeTables(Path(Settings().lake))
     planned = expiry.plan(tables, keep, dataset)
     for table in planned:
-        size = table.size / 1e6
         say(
-            f"{table.table}: {len(table.snapshots)} snapshots, {len(table.files)} files, {size:.1f} MB"
+            f"{table.table}: {len(table.snapshots)} snapshots, {len(table.files)} files, "
+            f"{len(table.orphans)} left behind, {table.size / 1e6:.1f} MB"
         )
         for partition, day in table.releases:
             say(f"  {partition or 'whole table'}  {day}")
     if not planned:
-        say(f"Nothing to drop: no release is older than the newest {keep} of its partition.")
+        say(
+            f"Nothing to drop: no release is older than the newest {keep} of its partition, and no "
+            f"run left files behind."
+        )
     elif not yes:
         say("Nothing was dropped. Repeat with --yes to drop it; the landed raw files stay.")
     else:
         dropped = expiry.expire(tables, keep, dataset)
-        say(f"Dropped {sum(len(x.releases) for x in dropped)} releases of {len(dropped)} tables.")
+        releases = sum(len(x.releases) for x in dropped)
+        files = sum(len(x.files) + len(x.orphans) for x in dropped)
+        say(f"Dropped {releases} releases and {files} files of {len(dropped)} tables.")
 
 
 @app.command()

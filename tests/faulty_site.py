@@ -28,6 +28,16 @@ class File:
     slow: float = 0.0
     """Seconds between two blocks of 64 KiB."""
 
+    @property
+    def stamps(self) -> dict[str, str]:
+        """What tells this content from another, as headers."""
+        told = {"ETag": self.etag, "Last-Modified": self.last_modified}
+        return {name: value for name, value in told.items() if value}
+
+    def part(self, start: int, end: int) -> dict[str, str]:
+        """Headers of a range up to, not including, ``end``."""
+        return {**self.stamps, "Content-Range": f"bytes {start}-{end - 1}/{len(self.content)}"}
+
 
 Fault = Callable[["Handler", File], bool]
 """Answers a request in place of the site; returns whether it did."""
@@ -87,33 +97,32 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, file: File, wanted: str) -> None:
         """Send a file or a range of it."""
-        size, stated = len(file.content), {}
-        if file.etag:
-            stated["ETag"] = file.etag
-        if file.last_modified:
-            stated["Last-Modified"] = file.last_modified
+        size = len(file.content)
         found = re.match(r"bytes=(\d+)-(\d+)", wanted)
         condition = self.headers.get("If-Range")
         if not found or not file.ranges or condition not in (None, file.etag, file.last_modified):
-            self.reply(200, file.content, stated, file.slow)
+            self.reply(200, file.content, file.stamps, file.slow)
         elif int(found[1]) >= size:
-            self.reply(416, b"", {**stated, "Content-Range": f"bytes */{size}"})
+            self.reply(416, b"", {**file.stamps, "Content-Range": f"bytes */{size}"})
         else:
-            start, end = int(found[1]), min(int(found[2]), size - 1)
-            stated["Content-Range"] = f"bytes {start}-{end}/{size}"
-            self.reply(206, file.content[start : end + 1], stated, file.slow)
+            start, end = int(found[1]), min(int(found[2]) + 1, size)
+            self.reply(206, file.content[start:end], file.part(start, end), file.slow)
 
     def reply(
         self, status: int, body: bytes, headers: dict[str, str] | None = None, slow: float = 0.0
     ) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
+        self.begin(status, len(body), headers or {})
         for at in range(0, len(body), 65536):
             self.wfile.write(body[at : at + 65536])
             if slow:
                 time.sleep(slow)
+
+    def begin(self, status: int, length: int, headers: dict[str, str]) -> None:
+        """Send the head of an answer."""
+        self.send_response(status)
+        for name, value in {"Content-Length": str(length), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
 
     def handle(self) -> None:
         with suppress(ConnectionError):
@@ -164,33 +173,22 @@ def reset(handler: Handler, _: File) -> bool:
 
 def truncated(handler: Handler, file: File) -> bool:
     """State the length of a range and send half of it."""
-    start, end = _asked(handler, file)
-    handler.send_response(206)
-    handler.send_header("Content-Length", str(end - start))
-    handler.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(file.content)}")
-    handler.send_header("ETag", file.etag or "")
-    handler.send_header("Last-Modified", file.last_modified or "")
-    handler.end_headers()
+    start, end = _begun(handler, file)
     handler.wfile.write(file.content[start : (start + end) // 2])
-    handler.close_connection = True
     return True
 
 
 def too_long(handler: Handler, file: File) -> bool:
     """Send more bytes than were asked for."""
     start, end = _asked(handler, file)
-    stated = {"Content-Range": f"bytes {start}-{end - 1}/{len(file.content)}"}
-    stated |= {"ETag": file.etag or "", "Last-Modified": file.last_modified or ""}
-    handler.reply(206, file.content[start:end] + b"more", stated)
+    handler.reply(206, file.content[start:end] + b"more", file.part(start, end))
     return True
 
 
 def elsewhere(handler: Handler, file: File) -> bool:
     """Send another range than the one asked for."""
     start, end = _asked(handler, file)
-    stated = {"Content-Range": f"bytes {start + 1}-{end - 1}/{len(file.content)}"}
-    stated |= {"ETag": file.etag or "", "Last-Modified": file.last_modified or ""}
-    handler.reply(206, file.content[start + 1 : end], stated)
+    handler.reply(206, file.content[start + 1 : end], file.part(start + 1, end))
     return True
 
 
@@ -198,18 +196,19 @@ def stalled(seconds: float) -> Fault:
     """Send the head of an answer, and nothing for a while."""
 
     def fault(handler: Handler, file: File) -> bool:
-        start, end = _asked(handler, file)
-        handler.send_response(206)
-        handler.send_header("Content-Length", str(end - start))
-        handler.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(file.content)}")
-        handler.send_header("ETag", file.etag or "")
-        handler.send_header("Last-Modified", file.last_modified or "")
-        handler.end_headers()
+        _begun(handler, file)
         time.sleep(seconds)
-        handler.close_connection = True
         return True
 
     return fault
+
+
+def _begun(handler: Handler, file: File) -> tuple[int, int]:
+    """Send the head of the range that was asked for; it is the connection's last answer."""
+    start, end = _asked(handler, file)
+    handler.begin(206, end - start, file.part(start, end))
+    handler.close_connection = True
+    return start, end
 
 
 def _asked(handler: Handler, file: File) -> tuple[int, int]:

@@ -69,6 +69,7 @@ _STEMS = {
     "PBLCTN_PHYSN_NON_PHYSN_PRCTNR_SMRY": FileKind.PHYSICIAN_SUMMARY,
     "PBLCTN_TH_SMRY": FileKind.HOSPITAL_SUMMARY,
 }
+"""How the names of each kind begin; the current stem before earlier ones."""
 _BESIDE = re.compile(
     r"^(?P<stem>[A-Z_]+?)(?:_PGYR(?P<year>\d{4}))?_P?(?P<release>\d{8})(?:_(?P<generated>\d{8}))?"
     r"(?:-joined)?\.csv\Z",
@@ -125,6 +126,11 @@ def parse_beside_name(name: str) -> BesideFile | None:
         return None
     year = int(found["year"]) if found["year"] else None
     return BesideFile(kind=kind, program_year=year, release=release, name=name)
+
+
+def current_stem(kind: FileKind) -> str:
+    """Return how CMS begins the names of a kind of file now."""
+    return next(stem for stem, named in _STEMS.items() if named is kind)
 
 
 def _day(stamp: str) -> date | None:

@@ -132,12 +132,28 @@ class Table:
         return pa.schema([pa.field(c.name, c.type.to_arrow()) for c in self.columns])
 
 
-@dataclass(frozen=True)
-class Layout:
-    """An exact, ordered CMS header and what each of its columns means.
+class OrderedHeader:
+    """What layouts of any file share: the exact order of the columns, and what each means."""
 
-    ``columns`` pairs the CMS name with the canonical name, in file order. A layout depends on
-    the program year and the release, never on the program year alone.
+    columns: tuple[tuple[str, str], ...]
+    """The CMS name and the canonical name of each, in file order."""
+
+    @property
+    def header(self) -> list[str]:
+        """CMS column names in file order."""
+        return [source for source, _ in self.columns]
+
+    @property
+    def source_of(self) -> dict[str, str]:
+        """CMS column name by canonical name."""
+        return {canonical: source for source, canonical in self.columns}
+
+
+@dataclass(frozen=True)
+class Layout(OrderedHeader):
+    """A header of a payment file.
+
+    A layout depends on the program year and the release, never on the program year alone.
     """
 
     dataset: Dataset
@@ -149,16 +165,6 @@ class Layout:
     last_release: str | None
     inferred: bool
     evidence: str = field(compare=False)
-
-    @property
-    def header(self) -> list[str]:
-        """CMS column names in file order."""
-        return [source for source, _ in self.columns]
-
-    @property
-    def source_of(self) -> dict[str, str]:
-        """CMS column name by canonical name."""
-        return {canonical: source for source, canonical in self.columns}
 
     def covers(self, program_year: int, release: str) -> bool:
         """Whether CMS published this program year in this layout at this release (ISO day)."""

@@ -1,8 +1,9 @@
-"""Layouts of what CMS publishes beside the payments: reference files and summaries.
+"""Layouts of what CMS publishes beside the payments: references, summaries, removed records.
 
 ``references.csv`` gives the columns of each reference file in each of its layouts, and
 ``reference_layouts.csv`` when each was in use; ``summaries.csv`` the columns of the summaries,
-in which ``{year}`` stands for one column per program year of the window. ``nature_codes.csv``
+in which ``{year}`` stands for one column per program year of the window; ``removed_list.csv``
+those of the lists of removed records. ``nature_codes.csv``
 labels the codes that summaries use for natures of payment and ``dashboard_metrics.csv`` says
 what each line of the dashboard counts.
 """
@@ -15,10 +16,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from openpay_assets.contracts.model import OrderedHeader
 from openpay_assets.contracts.registry import (
     REFERENCE_TABLES,
     UnknownLayoutError,
     difference,
+    listed,
+    removed_list_header,
     rows_of,
 )
 
@@ -33,32 +37,20 @@ SUMMARIES = (
     "hospital_summary",
 )
 """Kinds of summaries, which reconciliation compares with."""
+REMOVED_LISTS = "removed"
+"""Kind of the lists of removed records."""
 YEAR = "{year}"
 
 
 @dataclass(frozen=True)
-class PublishedLayout:
-    """An ordered header of a file beside the payments.
-
-    ``columns`` pairs the CMS name with the canonical name, in file order. ``inferred`` when no
-    real file of this layout has been seen.
-    """
+class PublishedLayout(OrderedHeader):
+    """A header of a file beside the payments; ``inferred`` when no real file of it was seen."""
 
     kind: str
     name: str
     columns: tuple[tuple[str, str], ...]
     inferred: bool
     evidence: str = ""
-
-    @property
-    def header(self) -> list[str]:
-        """CMS column names in file order."""
-        return [source for source, _ in self.columns]
-
-    @property
-    def source_of(self) -> dict[str, str]:
-        """CMS column name by canonical name."""
-        return {canonical: source for source, canonical in self.columns}
 
     def with_years(self, header: Sequence[str]) -> PublishedLayout:
         """Write the column per year out for the years that a header has."""
@@ -96,10 +88,7 @@ class Metric:
 @cache
 def published_layouts(kind: str) -> tuple[PublishedLayout, ...]:
     """Return every known layout of a kind of file, oldest first; ``KeyError`` on another kind."""
-    found = _references().get(kind) or _summaries().get(kind)
-    if found is None:
-        raise KeyError(kind)
-    return found
+    return {**_references(), **_summaries(), REMOVED_LISTS: (_removed_list(),)}[kind]
 
 
 @cache
@@ -134,6 +123,11 @@ def _summaries() -> dict[str, tuple[PublishedLayout, ...]]:
     }
 
 
+def _removed_list() -> PublishedLayout:
+    columns = tuple((name, name.lower()) for name in removed_list_header())
+    return PublishedLayout(REMOVED_LISTS, REMOVED_LISTS, columns, inferred=False)
+
+
 def match_published(kind: str, header: Sequence[str], file_name: str) -> PublishedLayout:
     """Recognise a file by its exact ordered header.
 
@@ -145,15 +139,19 @@ def match_published(kind: str, header: Sequence[str], file_name: str) -> Publish
         if layout.header == names:
             return layout
     nearest = max(candidates, key=lambda x: len(set(x.header) & set(names)))
-    data = (
-        "references.csv and reference_layouts.csv" if kind in REFERENCE_TABLES else "summaries.csv"
-    )
     raise UnknownLayoutError(
         f"No layout of {kind} matches the header of {file_name} ({len(names)} columns).\n"
-        f"Nearest: {nearest.name} ({len(nearest.header)} columns). "
+        f"Nearest: {nearest.name} ({len(nearest.header)} columns); expected "
+        f"{listed(nearest.header)}. "
         f"{difference(nearest.header, names)}\n"
-        f"If CMS changed the file, describe it in contracts/data/{data}."
+        f"If CMS changed the file, describe it in contracts/data/{_described_in(kind)}."
     )
+
+
+def _described_in(kind: str) -> str:
+    if kind in REFERENCE_TABLES:
+        return "references.csv and reference_layouts.csv"
+    return "removed_list.csv" if kind == REMOVED_LISTS else "summaries.csv"
 
 
 @cache

@@ -205,10 +205,11 @@ def difference(expected: Sequence[str], names: Sequence[str]) -> str:
     same_order = [name for name in names if name in known] == list(expected)
     order = "" if same_order or missing else " The order of the known columns differs."
     repeats = " Some names repeat." if len(found) != len(names) else ""
-    return f"Missing: {_listed(missing)}. Unknown: {_listed(unknown)}.{order}{repeats}"
+    return f"Missing: {listed(missing)}. Unknown: {listed(unknown)}.{order}{repeats}"
 
 
-def _listed(names: Sequence[str], most: int = 8) -> str:
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Write the first names of a header, and how many there are more."""
     shown = ", ".join(names[:most]) or "none"
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 

@@ -3,14 +3,18 @@
 Dropping a release removes its tag and its state. Snapshots that no tag or branch needs then go,
 and with them the data files that no snapshot refers to. The newest releases of each partition
 stay, and so does whatever is current.
+
+Files are deleted after the commit that lets go of them, since nothing else is safe: a command
+killed in between leaves files that no snapshot refers to, and so does a run that was blocked or
+killed before its commit. Expiry finds these orphans as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +27,13 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table as IcebergTable
 
 ZONES = ("staging", "quarantine", "curated", "marts")
+ORPHANED_AFTER = timedelta(days=1)
+"""Age at which a file that no snapshot refers to is nobody's any more.
+
+Younger ones may be those of a run that has not committed yet, which takes minutes or hours; its
+process may be on another machine and cannot be asked. A run that does take longer than this fails
+and changes nothing, because a commit reads the footers of the files it adds.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,17 +41,19 @@ class Expired:
     """What expiry drops of one table.
 
     ``releases`` pairs a partition (None: the table as a whole) with a release; ``files`` are data
-    files and manifests; ``size`` is theirs in bytes.
+    files and manifests, ``orphans`` those that nothing refers to already; ``size`` is that of
+    both in bytes.
     """
 
     table: str
     releases: tuple[tuple[Partition | None, date], ...]
     snapshots: tuple[int, ...]
     files: tuple[Path, ...]
+    orphans: tuple[Path, ...]
     size: int
 
     def __bool__(self) -> bool:
-        return bool(self.releases or self.snapshots)
+        return bool(self.releases or self.snapshots or self.orphans)
 
 
 def plan(tables: LakeTables, keep: int, dataset: Dataset | None = None) -> list[Expired]:
@@ -70,7 +83,7 @@ def expire(tables: LakeTables, keep: int, dataset: Dataset | None = None) -> lis
         for attempt in retried():
             with attempt:
                 dropped = _drop(tables, planned.table, keep, dataset)
-        _remove(dropped.files)
+        _remove((*dropped.files, *dropped.orphans))
         done.append(dropped)
     return done
 
@@ -89,9 +102,29 @@ def _plan(name: str, table: IcebergTable, keep: int, dataset: Dataset | None) ->
         table, (x.snapshot_id for x in table.metadata.snapshots if x.snapshot_id not in snapshots)
     )
     files = tuple(sorted(gone - kept))
-    return Expired(
-        name, releases, snapshots, files, sum(x.stat().st_size for x in files if x.exists())
-    )
+    orphans = tuple(sorted(_orphans(table, gone | kept, dataset)))
+    size = sum(x.stat().st_size for x in (*files, *orphans) if x.exists())
+    return Expired(name, releases, snapshots, files, orphans, size)
+
+
+def _orphans(table: IcebergTable, known: set[Path], dataset: Dataset | None) -> Iterator[Path]:
+    """Yield old files in a table's own folders that none of its snapshots refers to.
+
+    Files of a dataset are its data files; manifests belong to the table as a whole.
+    """
+    folder = history.local(table.metadata.location)
+    if dataset is None:
+        found = (*(folder / "data").rglob("*"), *(folder / "metadata").glob("*.avro"))
+    else:
+        found = (*(folder / "data" / f"dataset={dataset}").rglob("*"),)
+    # One lake may be reached by several paths, and snapshots keep the one they were written by.
+    referred = {path.resolve() for path in known}
+    before = (datetime.now(UTC) - ORPHANED_AFTER).timestamp()
+    for path in found:
+        with suppress(FileNotFoundError):
+            is_old = path.is_file() and path.stat().st_mtime < before
+            if is_old and path.resolve() not in referred:
+                yield path
 
 
 def _outdated(

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -93,6 +94,20 @@ class RawZone:
     def downloads(self) -> Path:
         """Folder of what is on its way into the zone."""
         return self.root / ".downloads"
+
+    @contextmanager
+    def landing(self, name: str) -> Iterator[None]:
+        """Let one run at a time fetch and land a file.
+
+        Several partitions want the same summaries, and landing moves what was downloaded: a
+        second run would find its download gone. The lock is the operating system's, so a killed
+        run leaves none behind.
+        """
+        from filelock import FileLock
+
+        self.downloads.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.downloads / f".{name}.landing.lock"):
+            yield
 
     def folder(self, partition: Partition, release: date, company_id: str | None = None) -> Path:
         """Return the folder of one release of a partition, or of one company's rows of it."""
@@ -228,6 +243,14 @@ class RawZone:
             for path in folder.glob("release=*")
             if any(path.glob("*.csv"))
         )
+
+
+def stated(size: int | None) -> str:
+    """Write a published size in bytes.
+
+    Only a member of a ZIP on a site without ranges has none; its CRC was verified.
+    """
+    return "an unstated number" if size is None else f"{size:,}"
 
 
 def _value(folder: Path) -> str:

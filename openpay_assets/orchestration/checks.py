@@ -7,13 +7,14 @@ share, dollars, where to look and what to do next. Blocking checks stop everythi
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import dagster as dg
 
+from openpay_assets.cms.csv import StrictParseError
 from openpay_assets.contracts.rules import Rule, Severity
 from openpay_assets.orchestration.partitions import DATASET_YEARS
 
@@ -53,8 +54,11 @@ class Outcome:
     stops: bool = True
 
 
+STRICT_PARSE = Check(
+    "strict_parse", "Every record parses with nothing lenient switched on.", blocking=True
+)
 STAGING_CHECKS = (
-    Check("strict_parse", "Every record parses with nothing lenient switched on.", blocking=True),
+    STRICT_PARSE,
     Check(
         "conservation",
         "Rows and cents read equal rows and cents staged plus quarantined.",
@@ -114,15 +118,17 @@ RAW_CHECKS = (
     Check("header_known", "The header is exactly a known layout.", blocking=True),
     Check("layout_in_era", "The layout is the one CMS used for this year and release."),
 )
-
-
-REMOVED_CHECKS = (
+FILE_CHECKS = (
     Check(
         "bytes_complete",
-        "The landed list has the size and the sha256 of what was published.",
+        "Each landed file has the size and the sha256 of what was published.",
         blocking=True,
     ),
-    Check("header_known", "The header of the list is exactly the known one.", blocking=True),
+    Check("header_known", "The header of each file is exactly a known layout.", blocking=True),
+)
+"""Of files beside the payments."""
+REMOVED_CHECKS = (
+    *FILE_CHECKS,
     Check(
         "rows_known",
         "Every row parses, is of this program year and a known dataset, and names a record.",
@@ -236,6 +242,39 @@ def blocked(checks: Sequence[Check], outcomes: Mapping[str, Outcome]) -> Blocked
         metadata={x.name: x.summary for x in failed},
         allow_retries=False,
     )
+
+
+def unasked(checks: Sequence[Check], why: str) -> dict[str, Outcome]:
+    """Return outcomes of checks for which there is nothing to look at: all pass and say why."""
+    return {check.name: Outcome(check.name, True, why) for check in checks}
+
+
+def results(
+    asset: dg.AssetKey, asked: Sequence[Check], outcomes: Mapping[str, Outcome]
+) -> Iterator[dg.AssetCheckResult]:
+    """Yield the result of every check."""
+    for check in asked:
+        yield result(asset, check, outcomes[check.name])
+
+
+def stop(asked: Sequence[Check], outcomes: Mapping[str, Outcome]) -> None:
+    """Raise ``BlockedError`` when a blocking check failed."""
+    if error := blocked(asked, outcomes):
+        raise error
+
+
+def report(
+    asset: dg.AssetKey, asked: Sequence[Check], outcomes: Mapping[str, Outcome]
+) -> Iterator[dg.AssetCheckResult]:
+    """Yield the result of every check, then stop when a blocking one failed."""
+    yield from results(asset, asked, outcomes)
+    stop(asked, outcomes)
+
+
+def report_unparsed(asset: dg.AssetKey, problem: StrictParseError) -> Iterator[dg.AssetCheckResult]:
+    """Report a file that is not well-formed, and stop."""
+    outcome = Outcome(STRICT_PARSE.name, False, str(problem))
+    yield from report(asset, (STRICT_PARSE,), {outcome.name: outcome})
 
 
 @dataclass(frozen=True)

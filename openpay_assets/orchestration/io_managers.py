@@ -4,15 +4,17 @@ Writing and committing are two steps, with the asset's blocking checks in betwee
 the expression and leaves Parquet files that nothing can see; when the checks pass the asset
 yields them and ``handle_output`` commits them to the Iceberg table. So a failed check changes
 nothing that anyone can read. ``load_input`` gives the next asset a lazy table.
+Assets that land files are remembered by what they landed, in the metadata zone.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -202,6 +204,46 @@ class PySparkIOManager(LakeIOManager):
         return SparkEngine(
             session, memory_limit=self.memory_limit, threads=self.threads, scratch=scratch
         )
+
+
+class MetadataIOManager(dg.ConfigurableIOManager):
+    """Remembers what an asset was last run from, as JSON in the metadata zone."""
+
+    root: str
+
+    @abstractmethod
+    def file_name(self, asset: dg.AssetKey, partition: str | None) -> str:
+        """Return the file of an asset and partition below the metadata zone, without its ending."""
+
+    @abstractmethod
+    def restored(self, found: Any) -> Any:
+        """Return what an asset yielded from the JSON of it."""
+
+    def _path(self, context: dg.OutputContext | dg.InputContext) -> Path:
+        partition = context.asset_partition_key if context.has_asset_partitions else None
+        name = self.file_name(context.asset_key, partition and partition.replace("|", "-"))
+        return Path(self.root) / "metadata" / f"{name}.json"
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Write dataclasses, one or a list, whole or not at all."""
+        path = self._path(context)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{context.run_id}.partial")
+        text = json.dumps(obj, indent=2, default=asdict)
+        partial.write_text(f"{text}\n", encoding="utf-8")
+        partial.replace(path)
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Read it back; fails with what to materialize when that never was."""
+        path = self._path(context)
+        if not path.exists():
+            asset = context.asset_key.to_user_string()
+            of = f" of {context.asset_partition_key}" if context.has_asset_partitions else ""
+            raise dg.Failure(
+                f"{asset}{of} was never materialized. Materialize {asset} first.",
+                allow_retries=False,
+            )
+        return self.restored(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _remove_left_behind(base: Path) -> None:

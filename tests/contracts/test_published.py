@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from openpay_assets.contracts.published import (
+    REMOVED_LISTS,
     SUMMARIES,
     dashboard_metrics,
     match_published,
@@ -14,7 +15,8 @@ from openpay_assets.contracts.published import (
 )
 from openpay_assets.contracts.registry import REFERENCE_TABLES, UnknownLayoutError, allowed_values
 
-LAYOUTS = [x for kind in (*REFERENCE_TABLES, *SUMMARIES) for x in published_layouts(kind)]
+KINDS = (*REFERENCE_TABLES, *SUMMARIES, REMOVED_LISTS)
+LAYOUTS = [x for kind in KINDS for x in published_layouts(kind)]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda x: x.name)
@@ -25,7 +27,7 @@ def test_a_layout_is_recognised_by_its_header(layout: object) -> None:
     assert len(set(found.source_of)) == len(header)
 
 
-@pytest.mark.parametrize("kind", [*REFERENCE_TABLES, *SUMMARIES])
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_unknown_header_says_what_was_looked_for(kind: str) -> None:
     header = published_layouts(kind)[-1].with_years(["PY_2023"]).header
     with pytest.raises(UnknownLayoutError, match=f"Missing: {header[0]}. Unknown: Something"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
@@ -212,3 +215,97 @@ def test_a_lake_goes_on_after_expiry(lake: LakeTables) -> None:
 def test_expiry_of_every_release_is_refused(lake: LakeTables) -> None:
     with pytest.raises(ValueError, match="at least the newest release"):
         expiry.plan(lake, 0)
+
+
+def age(paths: Iterable[Path], days: float) -> None:
+    """Make files look as old as that."""
+    then = time.time() - days * 86_400
+    for path in paths:
+        os.utime(path, (then, then))
+
+
+def left_behind(lake: LakeTables) -> list[Path]:
+    """Return every data file and manifest below the table that no snapshot refers to."""
+    table = lake.catalog.load_table(TABLE.name)
+    referred = expiry._files(table, [x.snapshot_id for x in table.metadata.snapshots])
+    folder = lake.folder(TABLE.name)
+    return sorted({*folder.rglob("*.parquet"), *folder.rglob("*.avro")} - referred)
+
+
+def test_files_that_a_killed_expiry_left_behind_go_with_the_next_one(
+    lake: LakeTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for company, release in (("1", FIRST), ("2", SECOND)):
+        replace(lake, A, [company], release=release)
+    raw = lake.root / "raw" / "file.csv"
+    raw.parent.mkdir()
+    raw.write_text("kept")
+    everything = [x for x in lake.root.rglob("*") if x.is_file() and x.name != "catalog.db"]
+
+    def killed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(expiry, "_remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            expiry.expire(lake, 1)
+    assert readable(lake) == [SECOND]
+    orphans = left_behind(lake)
+    assert {x.suffix for x in orphans} == {".parquet", ".avro"}
+
+    age(everything, days=2)
+    [planned] = expiry.plan(lake, 1)
+    assert (planned.releases, planned.files, list(planned.orphans)) == ((), (), orphans)
+    assert planned.size == sum(x.stat().st_size for x in orphans) > 0
+    assert expiry.expire(lake, 1) == [planned]
+    assert left_behind(lake) == []
+    assert visible(lake) == as_of(lake, SECOND) == ["2"]
+    assert raw.read_text() == "kept"
+    assert expiry.plan(lake, 1) == []
+    replace(lake, A, ["3"], release=THIRD)
+    assert visible(lake) == ["3"]
+
+
+def test_files_of_a_run_that_has_not_committed_yet_are_not_left_behind(lake: LakeTables) -> None:
+    replace(lake, A, ["1"], release=FIRST)
+    written = write(lake, A, ["2"], release=SECOND)
+    age(written.files, days=0.9)
+    assert expiry.expire(lake, 1) == []
+    commit(lake, written, 1)
+    assert visible(lake) == ["2"]
+
+
+def test_a_run_whose_files_were_taken_for_left_behind_changes_nothing(lake: LakeTables) -> None:
+    replace(lake, A, ["1"], release=FIRST)
+    written = write(lake, A, ["2"], release=SECOND)
+    age(written.files, days=1.1)
+    [dropped] = expiry.expire(lake, 1)
+    assert dropped.orphans == written.files
+    assert not any(x.exists() or x.parent.exists() for x in written.files)
+    with pytest.raises(FileNotFoundError):
+        commit(lake, written, 1)
+    assert visible(lake) == as_of(lake, FIRST) == ["1"]
+    assert readable(lake) == [FIRST]
+
+
+def test_what_is_left_behind_of_another_dataset_stays(lake: LakeTables) -> None:
+    replace(lake, A, ["1"], release=FIRST)
+    mine, other = (write(lake, x, ["2"], run_id="blocked") for x in (C, A))
+    age([*mine.files, *other.files], days=2)
+    [dropped] = expiry.expire(lake, 1, Dataset.RESEARCH)
+    assert dropped.orphans == mine.files
+    assert all(x.exists() for x in other.files)
+
+
+def test_a_lake_opened_by_another_path_has_nothing_left_behind(
+    lake: LakeTables, tmp_path: Path
+) -> None:
+    replace(lake, A, ["1"], release=FIRST)
+    age(files_of(lake), days=2)
+    link = tmp_path / "link"
+    link.symlink_to(lake.root)
+    assert expiry.expire(LakeTables(link), 1) == []
+    replace(LakeTables(link), B, ["2"], release=FIRST)
+    age(files_of(lake), days=2)
+    assert expiry.expire(lake, 1) == []
+    assert visible(lake) == ["1", "2"]

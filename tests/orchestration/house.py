@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
 import duckdb
@@ -15,6 +16,7 @@ from cms_files import Era, Row, clean_row, write_file
 from openpay_assets.contracts.registry import CURATED_TABLES
 from openpay_assets.definitions import build_definitions
 from openpay_assets.lake.tables import LakeTables, Partition
+from openpay_assets.orchestration.jobs import REFERENCES_JOB
 from openpay_assets.settings import Settings
 
 RAW, REMOVED, STAGING, QUARANTINE = (
@@ -65,13 +67,15 @@ class Run:
 class House:
     """CMS files and a lake in one folder, and the Dagster definitions over them."""
 
-    def __init__(self, folder: Path, *, cms: Path | None = None, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, *, cms: Path | None = None, site: str | None = None, **settings: Any
+    ) -> None:
         self.cms = cms or folder / "cms"
         self.root = folder / "lake"
         if cms is None:
             self.cms.mkdir(parents=True)
         chosen = {"threads": 1, "memory_limit": "1GB", **settings}
-        self.settings = Settings(lake=str(self.root), cms=str(self.cms), **chosen)
+        self.settings = Settings(lake=str(self.root), cms=site or str(self.cms), **chosen)
         # Not ``ephemeral()`` alone: it leaves its folder to the garbage collector, which warns.
         self._home = tempfile.TemporaryDirectory()
         self.instance = dg.DagsterInstance.ephemeral(tempdir=self._home.name)
@@ -82,6 +86,16 @@ class House:
         """Take up the settings as they are now."""
         self.definitions = build_definitions(self.settings)
         self._job = self.definitions.resolve_implicit_global_asset_job_def()
+
+    def emptied(self) -> Self:
+        """Return it without files and without a lake.
+
+        A module's tests share one: assembling its definitions takes longer than a run.
+        """
+        for folder in (self.cms, self.root):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.cms.mkdir()
+        return self
 
     def close(self) -> None:
         self.instance.dispose()
@@ -144,6 +158,16 @@ class House:
             started=frozenset(
                 str(event.step_key) for event in result.all_events if event.is_step_start
             ),
+        )
+
+    def run_references(self, release: str | None = None) -> Any:
+        """Run the job of the references in process."""
+        config: dict[str, Any] = {**QUIET}
+        if release is not None:
+            config["ops"] = {"reference_files": {"config": {"release": release}}}
+        job = self.definitions.resolve_job_def(REFERENCES_JOB)
+        return job.execute_in_process(
+            instance=self.instance, run_config=config, raise_on_error=False
         )
 
     def rows(self, table: str, key: str) -> list[dict[str, Any]]:

@@ -82,9 +82,8 @@ def published(tmp_path: Path) -> Iterator[Published]:
 
 @pytest.fixture
 def house(tmp_path: Path, published: Published) -> Iterator[House]:
-    house = House(tmp_path, cms_attempts=2, cms_first_wait=0.0, cms_timeout=2.0)
-    house.settings = house.settings.model_copy(update={"cms": published.site.url})
-    house.rebuild()
+    patience = {"cms_attempts": 2, "cms_first_wait": 0.0, "cms_timeout": 2.0}
+    house = House(tmp_path, site=published.site.url, **patience)
     yield house
     house.close()
 

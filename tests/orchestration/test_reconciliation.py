@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -56,11 +55,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 @pytest.fixture
 def house(built: House) -> House:
-    """A house without files and without a lake; its definitions are made once."""
-    for folder in (built.cms, built.root):
-        shutil.rmtree(folder, ignore_errors=True)
-    built.cms.mkdir()
-    return built
+    return built.emptied()
 
 
 def run(house: House, at: Era) -> Run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -13,7 +12,7 @@ import dagster as dg
 import pytest
 from beside_files import Line, write_beside
 from cms_files import COMPANY, NPI, era, hospital
-from house import CURATED, QUARANTINE, QUIET, RAW, REMOVED, STAGING, House
+from house import CURATED, QUARANTINE, RAW, REMOVED, STAGING, House
 
 from openpay_assets.contracts.registry import REFERENCE_TABLES
 from openpay_assets.orchestration.jobs import REFERENCES_JOB
@@ -59,22 +58,12 @@ CHECK = "curated/{}:{}"
 
 
 class References(House):
-    """A house that also runs the references."""
+    """A house that also publishes references and reads them."""
 
     def publish_references(self, release: date = FIRST, **changed: list[Line]) -> dict[str, Path]:
         """Publish every reference file, some with other rows."""
         rows = {**CLEAN, **changed}
         return {kind: write_beside(self.cms, kind, release, rows[kind]) for kind in rows}
-
-    def run_references(self, release: str | None = None) -> Any:
-        """Run the job of the references in process."""
-        config: dict[str, Any] = {**QUIET}
-        if release is not None:
-            config["ops"] = {"reference_files": {"config": {"release": release}}}
-        job = self.definitions.resolve_job_def(REFERENCES_JOB)
-        return job.execute_in_process(
-            instance=self.instance, run_config=config, raise_on_error=False
-        )
 
     def whole(self, name: str) -> list[dict[str, Any]]:
         """Return the rows of a reference table."""
@@ -97,11 +86,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[References]:
 
 @pytest.fixture
 def house(built: References) -> References:
-    """A house without files and without a lake; its definitions are made once."""
-    for folder in (built.cms, built.root):
-        shutil.rmtree(folder, ignore_errors=True)
-    built.cms.mkdir()
-    return built
+    return built.emptied()
 
 
 def checks_of(result: Any) -> dict[str, dg.AssetCheckEvaluation]:

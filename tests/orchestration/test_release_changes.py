@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -30,11 +29,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 @pytest.fixture
 def house(built: House) -> House:
-    """The lakehouse, emptied: assembling its definitions takes longer than a run."""
-    shutil.rmtree(built.root, ignore_errors=True)
-    shutil.rmtree(built.cms)
-    built.cms.mkdir()
-    return built
+    return built.emptied()
 
 
 def record(number: int) -> str:

@@ -103,6 +103,7 @@ def test_a_new_release_runs_once_and_only_what_changed_runs_again(tmp_path: Path
         datasets=(Dataset.OWNERSHIP,),
         release=SECOND,
         releases=2,
+        beside=True,
     )
     for unchanged in site.rglob("OP_*PGYR2022_P01302025*"):
         unchanged.unlink()
@@ -119,6 +120,10 @@ def test_a_new_release_runs_once_and_only_what_changed_runs_again(tmp_path: Path
             built = connection.execute(
                 "SELECT program_year, count(*) FROM marts.fct_payments GROUP BY 1 ORDER BY 1"
             ).fetchall()
+            [compared, apart] = connection.execute(
+                "SELECT count(*), max(abs(difference)) FROM curated.reconciliation"
+            ).fetchall()[0]
+        assert (compared > 0, apart) == (True, 0)
         assert [year for year, count in built if count > 0] == [2022, 2023]
 
         tick = next_tick(server)

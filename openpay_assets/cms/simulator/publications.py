@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from openpay_assets.cms.names import CODES, FIRST_PROGRAM_YEAR, FileKind
+from openpay_assets.cms.names import CODES, FIRST_PROGRAM_YEAR, FileKind, current_stem
 from openpay_assets.cms.publications import (
     YEARS_BEFORE_ARCHIVE,
     first_publication,
@@ -24,21 +24,6 @@ _TWO_STAMPS_BESIDE = {FileKind.SUPPLEMENT: date(2024, 6, 28)}
 _TWO_STAMPS_SUMMARIES = date(2024, 1, 18)
 """Files beside the payments carried the second stamp earlier."""
 
-_STEMS = {
-    FileKind.REMOVED: "OP_REMOVED_DELETED",
-    FileKind.SUPPLEMENT: "OP_CVRD_RCPNT_PRFL_SPLMTL",
-    FileKind.PROFILE_MAPPING: "PBLCTN_PRVDR_PRFL_MAPPING",
-    FileKind.ENTITY_PROFILES: "PBLCTN_RPTG_ORG_PRFL_SRCH",
-    FileKind.HOSPITAL_PROFILES: "PBLCTN_TH_PRFL_SRCH",
-    FileKind.DASHBOARD: "PBLCTN_DSHBRD",
-    FileKind.NATIONAL_SUMMARY: "PBLCTN_NTNL_SMRY",
-    FileKind.STATE_SUMMARY: "PBLCTN_STATE_SMRY",
-    FileKind.SPECIALTY_SUMMARY: "PBLCTN_SPLTY_SMRY",
-    FileKind.ENTITY_NATURE_SUMMARY: "PBLCTN_SMRY_BY_AMGPO_BY_NTR_OF_PYMT",
-    FileKind.ENTITY_SUMMARY: "PBLCTN_RPTG_ORG_SMRY",
-    FileKind.PHYSICIAN_SUMMARY: "PBLCTN_PHYSN_NON_PHYSN_PRCTNR_SMRY",
-    FileKind.HOSPITAL_SUMMARY: "PBLCTN_TH_SMRY",
-}
 _JOINED = {FileKind.NATIONAL_SUMMARY, FileKind.STATE_SUMMARY, FileKind.SPECIALTY_SUMMARY}
 
 USUAL_GENERATION = timedelta(days=14)
@@ -71,7 +56,7 @@ def beside_name(kind: FileKind, release: date, program_year: int | None = None) 
     """Return the name of a file beside the payments; most cover all program years."""
     if kind is FileKind.SUPPLEMENT and release.year <= FIRST_PROGRAM_YEAR + 1:
         return f"OPPR_SPLMTL_PH_PRFL_{release:%m%d%Y}.csv"
-    stem = _STEMS[kind]
+    stem = current_stem(kind)
     if kind is FileKind.SUPPLEMENT and release < SUMMARIES_SINCE:
         stem = "OP_PH_PRFL_SPLMTL"
     detail = kind is FileKind.REMOVED

@@ -1,13 +1,12 @@
-"""What reference files and summaries share as assets: landing them, judging them, remembering them.
+"""What files beside the payments share as assets: landing them, judging them, remembering them.
 
-Belongs here: how files beside the payments get into the raw zone. What is read from them is in
+Belongs here: how they get into the raw zone. What is read from them is in ``removed``,
 ``references`` and ``reconciliation``.
 """
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -15,69 +14,49 @@ from openpay_assets.cms.csv import StrictParseError, read_header
 from openpay_assets.cms.source import Beside, CmsSource
 from openpay_assets.contracts.published import PublishedLayout, match_published
 from openpay_assets.contracts.registry import UnknownLayoutError
-from openpay_assets.lake.raw import RawBeside, RawZone
-from openpay_assets.orchestration.checks import Check, Outcome
-
-FILE_CHECKS = (
-    Check(
-        "bytes_complete",
-        "Each landed file has the size and the sha256 of what was published.",
-        blocking=True,
-    ),
-    Check("header_known", "The header of each file is exactly a known layout.", blocking=True),
-)
+from openpay_assets.lake.raw import RawBeside, RawZone, stated
+from openpay_assets.orchestration.checks import Outcome
+from openpay_assets.orchestration.io_managers import MetadataIOManager
 
 
-class BesideIOManager(dg.ConfigurableIOManager):
-    """Remembers which landed files an asset was last run from, in the metadata zone."""
+class BesideIOManager(MetadataIOManager):
+    """Remembers which landed files an asset was last run from."""
 
-    root: str
+    def file_name(self, asset: dg.AssetKey, partition: str | None) -> str:
+        """Return the file of an asset, of a partition if it has any."""
+        return "raw_files/" + "-".join([*asset.path, *([partition] if partition else [])])
 
-    def _path(self, key: dg.AssetKey, partition: str | None) -> Path:
-        name = "-".join([*key.path, *(partition or "").split("|")]).rstrip("-")
-        return Path(self.root) / "metadata" / "raw_files" / f"{name}.json"
-
-    def handle_output(self, context: dg.OutputContext, obj: list[RawBeside]) -> None:
-        """Write the descriptions of the files, whole or not at all."""
-        partition = context.asset_partition_key if context.has_asset_partitions else None
-        path = self._path(context.asset_key, partition)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{context.run_id}.partial")
-        listed = [asdict(file) for file in obj]
-        partial.write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-
-    def load_input(self, context: dg.InputContext) -> list[RawBeside]:
-        """Read them back; fails with what to materialize when none was ever landed."""
-        partition = context.asset_partition_key if context.has_asset_partitions else None
-        path = self._path(context.asset_key, partition)
-        if not path.exists():
-            raise dg.Failure(
-                f"{context.asset_key.to_user_string()} was never materialized. Do that first.",
-                allow_retries=False,
-            )
-        return [RawBeside(**x) for x in json.loads(path.read_text(encoding="utf-8"))]
+    def restored(self, found: list[dict[str, Any]]) -> list[RawBeside]:
+        """Return the descriptions of the landed files."""
+        return [RawBeside(**x) for x in found]
 
 
 def land(
     published: Iterable[Beside], source: CmsSource, zone: RawZone, run_id: str
 ) -> list[RawBeside]:
-    """Land files beside the payments; those that are already there are not fetched again."""
-    landed = []
-    for beside in published:
-        file = zone.landed_beside(beside.file, beside.size)
-        if file is None:
-            fetched = source.fetch(beside, zone.downloads)
-            file = zone.land_beside(fetched, beside.file, beside.size)
-            layout, _ = layout_of(file)
-            zone.audit(file, run_id, layout.name if layout else None)
-        landed.append(file)
-    return landed
+    """Land files beside the payments; those that are already there are not fetched again.
+
+    What is there is known by the size that the source states, which costs a site one small
+    request a file.
+    """
+    return [_land(source.sized(beside), source, zone, run_id) for beside in published]
+
+
+def _land(beside: Beside, source: CmsSource, zone: RawZone, run_id: str) -> RawBeside:
+    with zone.landing(beside.file.name):
+        landed = zone.landed_beside(beside.file, beside.size)
+        if landed is not None:
+            return landed
+        fetched = source.fetch(beside, zone.downloads)
+        file = zone.land_beside(fetched, beside.file, beside.size)
+        layout, _ = layout_of(file)
+        zone.audit(file, run_id, layout.name if layout else None)
+        return file
 
 
 def judge(files: Sequence[RawBeside]) -> dict[str, Outcome]:
     """Return the outcome of every check of landed files."""
-    cut = [x for x in files if x.size != x.published_size]
+    cut = [x for x in files if x.published_size not in (None, x.size)]
     unknown = [problem for x in files if (problem := layout_of(x)[1])]
     nothing = "Nothing of this is published."
     outcomes = [
@@ -85,7 +64,7 @@ def judge(files: Sequence[RawBeside]) -> dict[str, Outcome]:
             "bytes_complete",
             not cut,
             " ".join(
-                f"{x.name}: {x.size:,} bytes landed, {x.published_size:,} published."
+                f"{x.name}: {x.size:,} bytes landed, {stated(x.published_size)} published."
                 for x in cut or files
             )
             or nothing,

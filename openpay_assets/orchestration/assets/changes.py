@@ -94,10 +94,7 @@ def release_changes(
     with tombstones(lake, removed_list, str(partition.dataset)) as listed:
         findings = Findings(lake, pending, partition, before, now, removed_list, listed)
         outcomes = {**judge(NAME, pending, partition, {}, lake), **findings.outcomes}
-        for check in asked:
-            yield checks.result(KEY, check, outcomes[check.name])
-        if error := checks.blocked(asked, outcomes):
-            raise error
+        yield from checks.report(KEY, asked, outcomes)
         yield dg.Output(pending, metadata=findings.totals())
 
 

@@ -60,10 +60,7 @@ def curated_asset(
         target = Target(partition, release, context.run.run_id, layout.name)
         pending = lake.write(curated_table(name), transform(tables, layout), target)
         outcomes = judge(name, pending, partition, tables, lake)
-        for check in asked:
-            yield checks.result(key, check, outcomes[check.name])
-        if error := checks.blocked(asked, outcomes):
-            raise error
+        yield from checks.report(key, asked, outcomes)
         yield dg.Output(pending)
 
     return curated
@@ -107,21 +104,33 @@ def judge(
     lake: LakeIOManager,
 ) -> dict[str, Outcome]:
     """Return the outcome of every check of a curated table."""
-    fixed = {"dataset": str(partition.dataset), "program_year": partition.program_year}
-    broken = violations(pending.table, pending.rows, pending.count, fixed)
-    key = [column for column in pending.table.key if column not in fixed]
-    repeated = int(_one(lake, audits.repeated_keys(pending.rows, key))["repeated"])
     outcomes = [
-        schema_outcome("schema", pending.table.name, broken),
-        Outcome(
-            "key_unique",
-            repeated == 0,
-            f"{repeated:,} of {pending.count:,} rows repeat the key ({', '.join(key)}).",
-            {"repeated": repeated},
-        ),
+        *in_contract(pending, partition, lake),
         *_own_checks(name, pending, tables, lake),
     ]
     return {x.name: x for x in outcomes}
+
+
+def in_contract(
+    pending: Pending, partition: Partition | None, lake: LakeIOManager
+) -> Iterator[Outcome]:
+    """Yield the outcomes that every curated table has: ``schema`` and ``key_unique``."""
+    fixed = fixed_columns(partition) if partition else {}
+    broken = violations(pending.table, pending.rows, pending.count, fixed)
+    yield schema_outcome("schema", pending.table.name, broken)
+    key = [column for column in pending.table.key if column not in fixed]
+    repeated = int(_one(lake, audits.repeated_keys(pending.rows, key))["repeated"])
+    yield Outcome(
+        "key_unique",
+        repeated == 0,
+        f"{repeated:,} of {pending.count:,} rows repeat the key ({', '.join(key)}).",
+        {"repeated": repeated},
+    )
+
+
+def fixed_columns(partition: Partition) -> dict[str, Any]:
+    """Return the columns that have one value in all rows of a partition."""
+    return {"dataset": str(partition.dataset), "program_year": partition.program_year}
 
 
 def _own_checks(

@@ -1,10 +1,9 @@
 """The raw zone as an asset: one CMS file per partition, landed byte for byte."""
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -12,9 +11,10 @@ from openpay_assets.cms.csv import StrictParseError, read_header
 from openpay_assets.cms.names import parse_name
 from openpay_assets.cms.source import Progress, Release, find_release
 from openpay_assets.contracts.registry import UnknownLayoutError, layout_of, match_header
-from openpay_assets.lake.raw import RawFile
+from openpay_assets.lake.raw import RawFile, stated
 from openpay_assets.orchestration import checks
 from openpay_assets.orchestration.checks import RAW_CHECKS, Outcome
+from openpay_assets.orchestration.io_managers import MetadataIOManager
 from openpay_assets.orchestration.partitions import DATASET_YEARS, partition_of
 from openpay_assets.orchestration.resources import CmsResource, LakeResource
 
@@ -27,31 +27,16 @@ class RawFilesConfig(dg.Config):
     release: str | None = None
 
 
-class RawFileIOManager(dg.ConfigurableIOManager):
-    """Remembers which landed file a partition was last run from, in the metadata zone."""
+class RawFileIOManager(MetadataIOManager):
+    """Remembers which landed file a partition was last run from."""
 
-    root: str
+    def file_name(self, asset: dg.AssetKey, partition: str | None) -> str:  # noqa: ARG002
+        """Return the file of a partition."""
+        return f"raw_files/{partition}"
 
-    def _path(self, key: str) -> Path:
-        return Path(self.root) / "metadata" / "raw_files" / f"{key.replace('|', '-')}.json"
-
-    def handle_output(self, context: dg.OutputContext, obj: RawFile) -> None:
-        """Write the description of the file, whole or not at all."""
-        path = self._path(context.asset_partition_key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{context.run_id}.partial")
-        partial.write_text(json.dumps(asdict(obj), indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-
-    def load_input(self, context: dg.InputContext) -> RawFile:
-        """Read it back; fails with what to materialize when it was never landed."""
-        path = self._path(context.asset_partition_key)
-        if not path.exists():
-            raise dg.Failure(
-                f"No raw file of {context.asset_partition_key} is landed. Materialize raw_files first.",
-                allow_retries=False,
-            )
-        return RawFile(**json.loads(path.read_text(encoding="utf-8")))
+    def restored(self, found: dict[str, Any]) -> RawFile:
+        """Return the description of the landed file."""
+        return RawFile(**found)
 
 
 @dg.asset(
@@ -74,19 +59,17 @@ def raw_files(
     source = cms.source()
     release = find_release(source, partition.dataset, partition.program_year, wanted)
     zone = lake_zone.raw()
-    fetched = source.fetch(
-        release,
-        zone.downloads,
-        landed=zone.folder(partition, release.file.release) / release.file.name,
-        on_progress=log_tenths(context.log.info, release.file.name),
-    )
-    file = zone.land(fetched, partition, release.file.release, release.file.name)
+    with zone.landing(release.file.name):
+        fetched = source.fetch(
+            release,
+            zone.downloads,
+            landed=zone.folder(partition, release.file.release) / release.file.name,
+            on_progress=log_tenths(context.log.info, release.file.name),
+        )
+        file = zone.land(fetched, partition, release.file.release, release.file.name)
     layout, outcomes = judge(file, release, allow_new_columns=cms.allow_new_columns)
     zone.audit(file, context.run.run_id, layout)
-    for check in RAW_CHECKS:
-        yield checks.result(RAW_FILES, check, outcomes[check.name])
-    if error := checks.blocked(RAW_CHECKS, outcomes):
-        raise error
+    yield from checks.report(RAW_FILES, RAW_CHECKS, outcomes)
     yield dg.Output(
         file,
         metadata={
@@ -124,13 +107,12 @@ def judge(
         file.partition.program_year,
         file.release_date,
     )
-    # Only a member of a ZIP on a site without ranges has no stated size; its CRC was verified.
-    stated = "an unstated number" if release.size is None else f"{release.size:,}"
     outcomes = [
         Outcome(
             "bytes_complete",
             release.size in (None, file.size),
-            f"{file.name}: {file.size:,} bytes landed, {stated} published, sha256 {file.sha256}.",
+            f"{file.name}: {file.size:,} bytes landed, {stated(release.size)} published, "
+            f"sha256 {file.sha256}.",
             {"bytes": file.size, "published_bytes": release.size, "sha256": file.sha256},
         ),
         Outcome(

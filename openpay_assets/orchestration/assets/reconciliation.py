@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from openpay_assets.cms.csv import StrictParseError, read_header
+from openpay_assets.cms.names import FileKind
 from openpay_assets.cms.source import Beside, CmsSource
 from openpay_assets.contracts.published import SUMMARIES, nature_labels
 from openpay_assets.contracts.registry import curated_table
@@ -22,13 +23,18 @@ from openpay_assets.lake.raw import RawBeside, RawFile
 from openpay_assets.lake.tables import Partition
 from openpay_assets.orchestration import checks
 from openpay_assets.orchestration.assets import beside
-from openpay_assets.orchestration.assets.curated import column_schema, staged_from
+from openpay_assets.orchestration.assets.curated import (
+    column_schema,
+    fixed_columns,
+    in_contract,
+    staged_from,
+)
 from openpay_assets.orchestration.assets.staging import schema_outcome
 from openpay_assets.orchestration.checks import Check, Outcome
 from openpay_assets.orchestration.io_managers import LakeIOManager, Pending, Target
 from openpay_assets.orchestration.partitions import DATASET_YEARS, partition_of
 from openpay_assets.orchestration.resources import CmsResource, LakeResource
-from openpay_assets.transforms import audits, reconcile, totals
+from openpay_assets.transforms import reconcile, totals
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -47,7 +53,7 @@ SHOWN, NAMED = 50, 3
     io_manager_key="beside_io",
     group_name="raw",
     kinds={"csv"},
-    check_specs=checks.specs(SUMMARY_FILES, beside.FILE_CHECKS),
+    check_specs=checks.specs(SUMMARY_FILES, checks.FILE_CHECKS),
 )
 def summary_files(
     context: dg.AssetExecutionContext,
@@ -60,10 +66,7 @@ def summary_files(
     published = summaries_of(source, raw_files.release_date, raw_files.program_year)
     files = beside.land(published, source, lake_zone.raw(), context.run.run_id)
     outcomes = beside.judge(files)
-    for check in beside.FILE_CHECKS:
-        yield checks.result(SUMMARY_FILES, check, outcomes[check.name])
-    if error := checks.blocked(beside.FILE_CHECKS, outcomes):
-        raise error
+    yield from checks.report(SUMMARY_FILES, checks.FILE_CHECKS, outcomes)
     yield dg.Output(files, metadata={"files": {x.name: x.sha256 for x in files}})
 
 
@@ -71,10 +74,9 @@ def summaries_of(source: CmsSource, release: date, program_year: int) -> list[Be
     """Return the summaries of a release that tell about a program year."""
     return [
         x
-        for x in source.beside()
-        if str(x.file.kind) in SUMMARIES
-        and x.file.release == release
-        and x.file.program_year in (None, program_year)
+        for kind in SUMMARIES
+        for x in source.beside(FileKind(kind))
+        if x.file.release == release and x.file.program_year in (None, program_year)
     ]
 
 
@@ -113,21 +115,16 @@ def published_totals(
     try:
         pending, outcomes = read(lake, files, partition, context.run.run_id)
     except StrictParseError as problem:
-        outcome = Outcome("strict_parse", False, str(problem))
-        yield checks.result(PUBLISHED, PUBLISHED_CHECKS[0], outcome)
-        raise checks.BlockedError(f"strict_parse: {problem}", allow_retries=False) from problem
-    for check in PUBLISHED_CHECKS:
-        yield checks.result(PUBLISHED, check, outcomes[check.name])
-    if error := checks.blocked(PUBLISHED_CHECKS, outcomes):
-        raise error
+        yield from checks.report_unparsed(PUBLISHED, problem)
+        return
+    yield from checks.report(PUBLISHED, PUBLISHED_CHECKS, outcomes)
     yield dg.Output(pending)
 
 
 def _not_applicable(
     asset: dg.AssetKey, asked: Sequence[Check], why: str
 ) -> Iterator[dg.AssetCheckResult]:
-    for check in asked:
-        yield checks.result(asset, check, Outcome(check.name, True, f"Not applicable: {why}"))
+    yield from checks.results(asset, asked, checks.unasked(asked, f"Not applicable: {why}"))
 
 
 def _emptied(lake: LakeIOManager, name: str, partition: Partition, run_id: str) -> Pending | None:
@@ -155,8 +152,6 @@ def read(
     pending = lake.write(table, long.filter(long.value.notnull()), target)
     untyped = lake.engine.to_rows(long.filter(long.value.isnull()).limit(NAMED))
     said = "; ".join(f"{x['source_file']}, {x['control']}: {x['text']!r}" for x in untyped)
-    repeated = lake.engine.to_rows(audits.repeated_keys(pending.rows, table.key))[0]["repeated"]
-    fixed = {"dataset": str(partition.dataset), "program_year": partition.program_year}
     unknown = [
         x["metric"]
         for summary in summaries
@@ -169,13 +164,7 @@ def read(
             not untyped,
             f"Totals that are no numbers: {said}." if untyped else f"{pending.count:,} totals.",
         ),
-        schema_outcome("schema", table.name, violations(table, pending.rows, pending.count, fixed)),
-        Outcome(
-            "key_unique",
-            not repeated,
-            f"{repeated:,} of {pending.count:,} totals repeat their key.",
-            {"repeated": int(repeated)},
-        ),
+        *in_contract(pending, partition, lake),
         Outcome(
             "lines_known",
             not unknown,
@@ -263,13 +252,10 @@ def reconciliation(
         target,
     )
     outcomes = judge(lake, pending, partition)
-    for check in RECONCILIATION_CHECKS:
-        yield checks.result(RECONCILIATION, check, outcomes[check.name])
-    if error := checks.blocked(RECONCILIATION_CHECKS[:1], outcomes):
-        raise error
+    yield from checks.results(RECONCILIATION, RECONCILIATION_CHECKS, outcomes)
+    checks.stop(RECONCILIATION_CHECKS[:1], outcomes)
     yield dg.Output(pending)
-    if error := checks.blocked(RECONCILIATION_CHECKS, outcomes):
-        raise error
+    checks.stop(RECONCILIATION_CHECKS, outcomes)
 
 
 def _controls(lake: LakeIOManager, published: "ir.Table") -> list[str]:
@@ -280,7 +266,7 @@ def _controls(lake: LakeIOManager, published: "ir.Table") -> list[str]:
 
 def judge(lake: LakeIOManager, pending: Pending, partition: Partition) -> dict[str, Outcome]:
     """Return the outcome of every check of the reconciliation."""
-    fixed = {"dataset": str(partition.dataset), "program_year": partition.program_year}
+    fixed = fixed_columns(partition)
     broken = violations(pending.table, pending.rows, pending.count, fixed)
     rows = pending.rows
     sums = lake.engine.to_rows(rows.filter(rows.level == reconcile.TOTAL))

@@ -15,16 +15,14 @@ from openpay_assets.cms.csv import StrictParseError, read_header
 from openpay_assets.cms.names import FileKind
 from openpay_assets.cms.source import Beside, CmsSource, ReleaseNotFoundError
 from openpay_assets.contracts.registry import REFERENCE_TABLES, curated_table
-from openpay_assets.contracts.schema import violations
 from openpay_assets.lake.raw import RawBeside
 from openpay_assets.orchestration import checks
 from openpay_assets.orchestration.assets import beside
-from openpay_assets.orchestration.assets.curated import column_schema
-from openpay_assets.orchestration.assets.staging import schema_outcome
+from openpay_assets.orchestration.assets.curated import column_schema, in_contract
 from openpay_assets.orchestration.checks import Check, Outcome
 from openpay_assets.orchestration.io_managers import LakeIOManager, Pending, Target
 from openpay_assets.orchestration.resources import CmsResource, LakeResource
-from openpay_assets.transforms import audits, references
+from openpay_assets.transforms import references
 
 REFERENCE_FILES = dg.AssetKey("reference_files")
 GROUP = "references"
@@ -42,7 +40,7 @@ class ReferenceFilesConfig(dg.Config):
     io_manager_key="beside_io",
     group_name=GROUP,
     kinds={"csv"},
-    check_specs=checks.specs(REFERENCE_FILES, beside.FILE_CHECKS, partitioned=False),
+    check_specs=checks.specs(REFERENCE_FILES, checks.FILE_CHECKS, partitioned=False),
 )
 def reference_files(
     context: dg.AssetExecutionContext,
@@ -56,10 +54,7 @@ def reference_files(
     published = newest(source, wanted)
     files = beside.land(published, source, lake_zone.raw(), context.run.run_id)
     outcomes = beside.judge(files)
-    for check in beside.FILE_CHECKS:
-        yield checks.result(REFERENCE_FILES, check, outcomes[check.name])
-    if error := checks.blocked(beside.FILE_CHECKS, outcomes):
-        raise error
+    yield from checks.report(REFERENCE_FILES, checks.FILE_CHECKS, outcomes)
     absent = sorted(set(REFERENCE_TABLES) - {x.kind for x in files})
     yield dg.Output(
         files,
@@ -76,7 +71,7 @@ def newest(source: CmsSource, release: date | None) -> list[Beside]:
 
     Raises ``ReleaseNotFoundError`` when there is none, naming what is published.
     """
-    published = [x for x in source.beside() if str(x.file.kind) in REFERENCE_TABLES]
+    published = [x for kind in REFERENCE_TABLES for x in source.beside(FileKind(kind))]
     newest_of: dict[FileKind, Beside] = {}
     for found in sorted(published, key=lambda x: x.file.release):
         if release in (None, found.file.release):
@@ -91,9 +86,6 @@ def newest(source: CmsSource, release: date | None) -> list[Beside]:
     return list(newest_of.values())
 
 
-STRICT_PARSE = Check(
-    "strict_parse", "Every record parses with nothing lenient switched on.", blocking=True
-)
 OWN_CHECKS: Mapping[str, tuple[Check, ...]] = {
     "supplement": (
         Check("npi_profile_one_to_one", "No NPI belongs to several profiles of the supplement."),
@@ -112,7 +104,7 @@ OWN_CHECKS: Mapping[str, tuple[Check, ...]] = {
 
 def reference_checks(name: str) -> tuple[Check, ...]:
     """Return the checks of a reference table."""
-    return (STRICT_PARSE, *checks.curated_checks(name), *OWN_CHECKS[name])
+    return (checks.STRICT_PARSE, *checks.curated_checks(name), *OWN_CHECKS[name])
 
 
 def reference_asset(name: str, description: str) -> dg.AssetsDefinition:
@@ -136,21 +128,17 @@ def reference_asset(name: str, description: str) -> dg.AssetsDefinition:
     ) -> Iterator[dg.Output[Pending | None] | dg.AssetCheckResult]:
         found = [x for x in files if x.kind == name]
         if not found:
-            for check in asked:
-                said = f"No {name} is published; the table stays as it was."
-                yield checks.result(key, check, Outcome(check.name, True, said))
+            said = f"No {name} is published; the table stays as it was."
+            yield from checks.results(key, asked, checks.unasked(asked, said))
             yield dg.Output(None)
             return
         try:
             pending = read(lake, found[0], context.run.run_id)
         except StrictParseError as problem:
-            yield checks.result(key, STRICT_PARSE, Outcome("strict_parse", False, str(problem)))
-            raise checks.BlockedError(f"strict_parse: {problem}", allow_retries=False) from problem
+            yield from checks.report_unparsed(key, problem)
+            return
         outcomes = judge(name, pending, lake)
-        for check in asked:
-            yield checks.result(key, check, outcomes[check.name])
-        if error := checks.blocked(asked, outcomes):
-            raise error
+        yield from checks.report(key, asked, outcomes)
         yield dg.Output(pending)
 
     return reference
@@ -168,19 +156,9 @@ def read(lake: LakeIOManager, file: RawBeside, run_id: str) -> Pending:
 
 def judge(name: str, pending: Pending, lake: LakeIOManager) -> dict[str, Outcome]:
     """Return the outcome of every check of a reference table."""
-    key = pending.table.key
-    repeated = lake.engine.to_rows(audits.repeated_keys(pending.rows, key))[0]["repeated"]
     outcomes = [
         Outcome("strict_parse", True, f"{pending.count:,} records, none refused."),
-        schema_outcome(
-            "schema", pending.table.name, violations(pending.table, pending.rows, pending.count)
-        ),
-        Outcome(
-            "key_unique",
-            not repeated,
-            f"{repeated:,} of {pending.count:,} rows repeat the key ({', '.join(key)}).",
-            {"repeated": int(repeated)},
-        ),
+        *in_contract(pending, None, lake),
         *(x for x in (_own_check(name, pending.rows, lake),) if x),
     ]
     return {x.name: x for x in outcomes}

@@ -4,20 +4,22 @@ One list a program year and release, for all datasets; each partition lands it b
 same bytes again are skipped. First publications have none, nor do years before 2016.
 """
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
-from openpay_assets.cms.csv import StrictParseError, read_csv_sql, read_header, sql_text
+from openpay_assets.cms.csv import read_csv_sql, sql_text
 from openpay_assets.cms.names import FileKind
 from openpay_assets.contracts.registry import removed_list_header
 from openpay_assets.lake.raw import RawBeside, RawFile
 from openpay_assets.orchestration import checks
+from openpay_assets.orchestration.assets import beside
 from openpay_assets.orchestration.checks import REMOVED_CHECKS, Outcome
+from openpay_assets.orchestration.io_managers import MetadataIOManager
 from openpay_assets.orchestration.partitions import DATASET_YEARS, partition_of
 from openpay_assets.orchestration.resources import CmsResource, LakeResource
 
@@ -44,32 +46,15 @@ class RemovedList:
         )
 
 
-class RemovedListIOManager(dg.ConfigurableIOManager):
-    """Remembers the list that a partition was last run with, in the metadata zone."""
+class RemovedListIOManager(MetadataIOManager):
+    """Remembers the list that a partition was last run with."""
 
-    root: str
+    def file_name(self, asset: dg.AssetKey, partition: str | None) -> str:  # noqa: ARG002
+        """Return the file of a partition."""
+        return f"removed_lists/{partition}"
 
-    def _path(self, key: str) -> Path:
-        return Path(self.root) / "metadata" / "removed_lists" / f"{key.replace('|', '-')}.json"
-
-    def handle_output(self, context: dg.OutputContext, obj: RemovedList) -> None:
-        """Write what was found, whole or not at all."""
-        path = self._path(context.asset_partition_key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{context.run_id}.partial")
-        partial.write_text(json.dumps(asdict(obj), indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-
-    def load_input(self, context: dg.InputContext) -> RemovedList:
-        """Read it back; fails with what to materialize when it was never looked for."""
-        path = self._path(context.asset_partition_key)
-        if not path.exists():
-            raise dg.Failure(
-                f"No removed list of {context.asset_partition_key} was looked for. "
-                f"Materialize removed_list first.",
-                allow_retries=False,
-            )
-        found = json.loads(path.read_text(encoding="utf-8"))
+    def restored(self, found: dict[str, Any]) -> RemovedList:
+        """Return what was found beside the release."""
         file = RawBeside(**found["file"]) if found["file"] else None
         return RemovedList(found["release"], tuple(found["offered"]), file)
 
@@ -91,22 +76,17 @@ def removed_list(
 ) -> Iterator[dg.Output[RemovedList] | dg.AssetCheckResult]:
     """Ids of the records that CMS removed with a release, as published; often there are none."""
     partition = partition_of(context.partition_key)
-    source, zone = cms.source(), lake_zone.raw()
+    source = cms.source()
     offered = source.releases(partition.dataset, partition.program_year)
-    beside = source.beside(FileKind.REMOVED, partition.program_year)
-    file = None
-    for published in beside:
-        if published.file.release == raw_files.release_date:
-            fetched = source.fetch(published, zone.downloads)
-            file = zone.land_beside(fetched, published.file, published.size)
+    lists = source.beside(FileKind.REMOVED, partition.program_year)
+    published = [x for x in lists if x.file.release == raw_files.release_date]
+    landed = beside.land(published, source, lake_zone.raw(), context.run.run_id)
+    file = landed[-1] if landed else None
     found = RemovedList(
         raw_files.release, tuple(sorted({str(x.file.release) for x in offered})), file
     )
-    outcomes = {x.name: x for x in judge(file)}
-    for check in REMOVED_CHECKS:
-        yield checks.result(REMOVED_LIST, check, outcomes[check.name])
-    if error := checks.blocked(REMOVED_CHECKS, outcomes):
-        raise error
+    outcomes = judge(file)
+    yield from checks.report(REMOVED_LIST, REMOVED_CHECKS, outcomes)
     yield dg.Output(
         found,
         metadata={
@@ -117,30 +97,16 @@ def removed_list(
     )
 
 
-def judge(file: RawBeside | None) -> list[Outcome]:
+def judge(file: RawBeside | None) -> dict[str, Outcome]:
     """Return the outcome of every check of a landed list, or of there being none."""
     if file is None:
         nothing = "CMS published no list of removed records with this release."
-        return [Outcome(check.name, True, nothing) for check in REMOVED_CHECKS]
-    size = Outcome(
-        "bytes_complete",
-        file.size == file.published_size,
-        f"{file.name}: {file.size:,} bytes landed, {file.published_size:,} published.",
-        {"sha256": file.sha256, "path": file.path},
-    )
-    try:
-        header = read_header(Path(file.path))
-    except StrictParseError as error:
-        return [size, *(Outcome(x.name, False, str(error)) for x in REMOVED_CHECKS[1:])]
-    expected = removed_list_header()
-    known = Outcome(
-        "header_known",
-        header == expected,
-        f"{file.name} has {', '.join(header)}; expected {', '.join(expected)}.",
-    )
-    if not known.passed:
-        return [size, known, Outcome("rows_known", False, "Not read: the header is unknown.")]
-    return [size, known, _judge_rows(file)]
+        return checks.unasked(REMOVED_CHECKS, nothing)
+    outcomes = beside.judge([file])
+    if outcomes["header_known"].passed:
+        return {**outcomes, "rows_known": _judge_rows(file)}
+    unread = Outcome("rows_known", False, "Not read: the header is unknown.")
+    return {**outcomes, "rows_known": unread}
 
 
 def _judge_rows(file: RawBeside) -> Outcome:

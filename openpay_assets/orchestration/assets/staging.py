@@ -95,16 +95,14 @@ def staging(
     try:
         with split_file(lake, raw_files, context.run.run_id) as split:
             findings = Findings(split, lake, thresholds)
-            yield from findings.results()
-            if error := findings.error(FAITHFUL_CHECKS):
-                raise error
+            yield from checks.results(STAGING, STAGING_CHECKS, findings.outcomes)
+            yield from checks.results(QUARANTINE, QUARANTINE_CHECKS, findings.outcomes)
+            checks.stop(FAITHFUL_CHECKS, findings.outcomes)
             yield dg.Output(split.staged, "staging", metadata=findings.summary())
             yield dg.Output(split.quarantined, "quarantine", metadata=findings.summary())
-            if error := findings.error(PROMOTION_CHECKS):
-                raise error
+            checks.stop(PROMOTION_CHECKS, findings.outcomes)
     except StrictParseError as error:
-        yield checks.result(STAGING, STAGING_CHECKS[0], Outcome("strict_parse", False, str(error)))
-        raise checks.BlockedError(f"strict_parse: {error}", allow_retries=False) from error
+        yield from checks.report_unparsed(STAGING, error)
 
 
 @contextmanager
@@ -163,19 +161,6 @@ class Findings:
         self.facts = split.source.facts
         self.lake = lake
         self.thresholds = thresholds
-
-    def results(self) -> Iterator[dg.AssetCheckResult]:
-        """Yield every check result of both tables."""
-        for key, asked in (
-            (STAGING, STAGING_CHECKS),
-            (QUARANTINE, QUARANTINE_CHECKS),
-        ):
-            for check in asked:
-                yield checks.result(key, check, self.outcomes[check.name])
-
-    def error(self, asked: Sequence[checks.Check]) -> checks.BlockedError | None:
-        """Return the error of the failed blocking checks among those asked, or None."""
-        return checks.blocked(asked, self.outcomes)
 
     def summary(self) -> dict[str, Any]:
         """Return the counts shown on both materializations."""
