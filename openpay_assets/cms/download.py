@@ -22,16 +22,19 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 from openpay_assets.cms.http import READ, Http, SiteError, TransientError
-from openpay_assets.cms.source import Progress
 
 if TYPE_CHECKING:
     import urllib3
 
+    from openpay_assets.cms.source import Progress
+
 PIECE = 32 * 1024 * 1024
 """Most bytes of one request."""
 SMALLEST_PIECE = 1024 * 1024
+REDIRECTS = 20
 RESTARTS = 3
 """How often a file may change while it is downloaded."""
 TICK, SAVE_EVERY, SYNC_EVERY = 0.2, 1.0, 30.0
@@ -110,13 +113,22 @@ def ask_for(http: Http, url: str) -> Offer:
     """Return what a site says of a file, at the cost of one byte.
 
     Asks for the first byte and not with HEAD, which says nothing about ranges and which content
-    delivery networks refuse. Raises ``NotPublishedError`` and ``SiteError``.
+    delivery networks refuse; follows redirects. Raises ``NotPublishedError`` and ``SiteError``.
     """
 
     def ask() -> Offer:
         headers = {"Range": "bytes=0-0", "Accept-Encoding": "identity"}
-        with http.stream(url, headers=headers, accept=frozenset({416})) as response:
-            return _offer(str(response.url), response.status_code, response.headers)
+        at = url
+        for _ in range(1 + REDIRECTS):
+            with http.body(at, headers) as response:
+                if location := response.get_redirect_location():
+                    at = urljoin(at, location)
+                    continue
+                offer = _offer(at, response.status, response.headers)
+                if offer.ranges:
+                    response.read(1)  # to its end: the first piece comes over this connection
+                return offer
+        raise SiteError(f"{url} was redirected more than {REDIRECTS} times, at last to {at}.")
 
     return http.retry(url, ask)
 

@@ -17,6 +17,7 @@ from faulty_site import (
     File,
     Handler,
     elsewhere,
+    redirected,
     reset,
     stalled,
     status,
@@ -221,6 +222,47 @@ def test_a_missing_file_is_said_to_be_missing_at_once(site: FaultySite, http: Ht
     with pytest.raises(NotPublishedError, match="status 404"):
         ask_for(http, f"{site.url}/nowhere.csv")
     assert site.asked["/nowhere.csv"] == 1
+
+
+def test_a_file_that_was_moved_is_downloaded_from_where_it_is(
+    site: FaultySite, http: Http, tmp_path: Path
+) -> None:
+    site.put(PATH, CONTENT)
+    moves = {"/before": redirected(f"{site.url}/between"), "/between": redirected(PATH)}
+    site.always = lambda handler, file: handler.path in moves and moves[handler.path](handler, file)
+    assert ask_for(http, f"{site.url}/before").url == f"{site.url}{PATH}"
+    path = download(http, f"{site.url}/before", tmp_path, NAME, piece=PIECE)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_file_that_is_only_ever_elsewhere_is_an_error(site: FaultySite, http: Http) -> None:
+    site.always = redirected(PATH)
+    with pytest.raises(SiteError, match=r"redirected more than 20 times, at last to http.*"):
+        ask_for(http, f"{site.url}/files/{NAME}")
+
+
+def test_what_is_no_web_address_is_not_asked_for(http: Http) -> None:
+    with pytest.raises(SiteError, match="cannot be asked for"):
+        ask_for(http, f"gopher://127.0.0.1{PATH}")
+
+
+def test_a_small_file_costs_one_connection(site: FaultySite, http: Http, tmp_path: Path) -> None:
+    download(http, site.put(PATH, CONTENT), tmp_path, NAME)
+    assert (site.asked[PATH], site.connections) == (2, 1)
+
+
+def test_a_download_loads_no_library_that_only_the_catalog_needs(
+    site: FaultySite, tmp_path: Path
+) -> None:
+    code = (
+        "import sys; from pathlib import Path; from openpay_assets.cms.download import download;"
+        "from openpay_assets.cms.http import Http;"
+        "download(Http(), sys.argv[1], Path(sys.argv[2]), 'file'); print(*sys.modules)"
+    )
+    command = [sys.executable, "-c", code, site.put(PATH, CONTENT), str(tmp_path)]
+    loaded = subprocess.run(command, cwd=PROJECT_ROOT, check=True, capture_output=True, text=True)
+    assert "urllib3" in loaded.stdout.split()
+    assert "httpx" not in loaded.stdout.split()
 
 
 def test_a_size_that_is_not_stated_or_packed_is_refused(site: FaultySite, http: Http) -> None:
