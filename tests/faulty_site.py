@@ -54,6 +54,10 @@ class FaultySite:
     """Each is used up by the request it answers."""
     always: Fault | None = None
     asked: Counter[str] = field(default_factory=Counter)
+    connections: int = 0
+    """How many were opened."""
+    sent: int = 0
+    """Bytes of bodies."""
     ranges_asked: list[str] = field(default_factory=list)
     agents: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -71,6 +75,11 @@ class FaultySite:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     site: FaultySite
+
+    def setup(self) -> None:
+        super().setup()
+        with self.site.lock:
+            self.site.connections += 1
 
     def do_GET(self) -> None:
         site, parts = self.site, urlsplit(self.path)
@@ -113,7 +122,10 @@ class Handler(BaseHTTPRequestHandler):
     ) -> None:
         self.begin(status, len(body), headers or {})
         for at in range(0, len(body), 65536):
-            self.wfile.write(body[at : at + 65536])
+            block = body[at : at + 65536]
+            self.wfile.write(block)
+            with self.site.lock:
+                self.site.sent += len(block)
             if slow:
                 time.sleep(slow)
 
@@ -183,6 +195,16 @@ def too_long(handler: Handler, file: File) -> bool:
     start, end = _asked(handler, file)
     handler.reply(206, file.content[start:end] + b"more", file.part(start, end))
     return True
+
+
+def redirected(where: str) -> Fault:
+    """Answer that the file is at another address."""
+
+    def fault(handler: Handler, _: File) -> bool:
+        handler.reply(302, b"moved", {"Location": where})
+        return True
+
+    return fault
 
 
 def elsewhere(handler: Handler, file: File) -> bool:

@@ -22,21 +22,27 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 from openpay_assets.cms.http import READ, Http, SiteError, TransientError
-from openpay_assets.cms.source import Progress
 
 if TYPE_CHECKING:
     import urllib3
 
+    from openpay_assets.cms.source import Progress
+
 PIECE = 32 * 1024 * 1024
 """Most bytes of one request."""
 SMALLEST_PIECE = 1024 * 1024
+REDIRECTS = 20
 RESTARTS = 3
 """How often a file may change while it is downloaded."""
 TICK, SAVE_EVERY, SYNC_EVERY = 0.2, 1.0, 30.0
 """Seconds between two reports of progress, two records of what was written, and two waits for
 the disk to have it. Waiting each second halves what a fast connection brings."""
+SAVE_AFTER = 64 * 1024 * 1024
+"""Bytes written that are recorded however little time has passed: what a killed process loses at
+most. A fast connection brings ten times as much in a second."""
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)\Z")
 _sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
@@ -110,13 +116,22 @@ def ask_for(http: Http, url: str) -> Offer:
     """Return what a site says of a file, at the cost of one byte.
 
     Asks for the first byte and not with HEAD, which says nothing about ranges and which content
-    delivery networks refuse. Raises ``NotPublishedError`` and ``SiteError``.
+    delivery networks refuse; follows redirects. Raises ``NotPublishedError`` and ``SiteError``.
     """
 
     def ask() -> Offer:
         headers = {"Range": "bytes=0-0", "Accept-Encoding": "identity"}
-        with http.stream(url, headers=headers, accept=frozenset({416})) as response:
-            return _offer(str(response.url), response.status_code, response.headers)
+        at = url
+        for _ in range(1 + REDIRECTS):
+            with http.body(at, headers) as response:
+                if location := response.get_redirect_location():
+                    at = urljoin(at, location)
+                    continue
+                offer = _offer(at, response.status, response.headers)
+                if offer.ranges:
+                    response.read(1)  # to its end: the first piece comes over this connection
+                return offer
+        raise SiteError(f"{url} was redirected more than {REDIRECTS} times, at last to {at}.")
 
     return http.retry(url, ask)
 
@@ -129,6 +144,7 @@ def download(
     *,
     on_progress: Progress = lambda *_: None,
     piece: int = PIECE,
+    save_after: int = SAVE_AFTER,
 ) -> Path:
     """Return ``folder/name``, whole: downloaded, resumed, or found there as the site still has it.
 
@@ -144,7 +160,7 @@ def download(
             offer = ask_for(http, url)
             if _is_there(target, offer):
                 return target
-            transfer = _Transfer(http, url, target, offer, _both(on_progress))
+            transfer = _Transfer(http, url, target, offer, _both(on_progress), save_after)
             try:
                 if offer.ranges:
                     transfer.in_pieces(piece)
@@ -202,29 +218,40 @@ class _Transfer:
     """One attempt at a file in one of its states."""
 
     def __init__(
-        self, http: Http, url: str, target: Path, offer: Offer, on_progress: Progress
+        self,
+        http: Http,
+        url: str,
+        target: Path,
+        offer: Offer,
+        on_progress: Progress,
+        save_after: int,
     ) -> None:
         self.http, self.url, self.target, self.offer = http, url, target, offer
         self.partial = target.with_name(f"{target.name}.partial")
         self.state = target.with_name(f"{target.name}.partial.json")
         self.on_progress = on_progress
         self.stop = threading.Event()
+        self.done: list[tuple[int, int]] = []
+        """What was on disk when this attempt began."""
+        self.pieces: list[Piece] = []
         self.synced: list[tuple[int, int]] = []
+        self.saving = threading.RLock()
+        self.save_after, self.unsaved, self.saved = save_after, 0, time.monotonic()
 
     def in_pieces(self, size: int) -> None:
         """Fetch what is missing, several pieces at a time."""
-        done = self._resume()
-        _require_room(self.partial.parent, self.offer.size - _bytes(done))
-        pieces = list(_missing(done, self.offer.size, self._piece_size(size)))
+        self.done = self._resume()
+        _require_room(self.partial.parent, self.offer.size - _bytes(self.done))
+        self.pieces = list(_missing(self.done, self.offer.size, self._piece_size(size)))
         with self._open() as file, ThreadPoolExecutor(self.http.connections) as pool:
             os.ftruncate(file, self.offer.size)
-            running = [pool.submit(self._fetch, file, x) for x in pieces]
+            running = [pool.submit(self._fetch, file, x) for x in self.pieces]
             try:
-                self._follow(file, done, pieces, running)
+                self._follow(file, running)
             except BaseException:
                 self.stop.set()
                 pool.shutdown(cancel_futures=True)
-                self._save(done, pieces)
+                self._save()
                 raise
 
     def in_one_stream(self) -> None:
@@ -284,41 +311,47 @@ class _Transfer:
         self.forget()
         return []
 
-    def _save(self, done: list[tuple[int, int]], pieces: list[Piece]) -> None:
-        """Record what is written."""
-        record = {
-            "url": self.url,
-            "offer": asdict(self.offer),
-            "done": _reached(done, pieces),
-            "synced": self.synced,
-            "boot": _boot(),
-        }
-        partial = self.state.with_suffix(".new")
-        partial.write_text(json.dumps(record), encoding="utf-8")
-        partial.replace(self.state)
+    def _reached(self) -> list[tuple[int, int]]:
+        return _merged([*self.done, *((x.start, x.at) for x in self.pieces)])
 
-    def _follow(
-        self,
-        file: int,
-        done: list[tuple[int, int]],
-        pieces: list[Piece],
-        running: list[Future[None]],
-    ) -> None:
-        before, saved, synced = _bytes(done), time.monotonic(), time.monotonic()
+    def _save(self) -> None:
+        """Record what is written."""
+        with self.saving:
+            self.unsaved, self.saved = 0, time.monotonic()
+            record = {
+                "url": self.url,
+                "offer": asdict(self.offer),
+                "done": self._reached(),
+                "synced": self.synced,
+                "boot": _boot(),
+            }
+            partial = self.state.with_suffix(".new")
+            partial.write_text(json.dumps(record), encoding="utf-8")
+            partial.replace(self.state)
+
+    def _follow(self, file: int, running: list[Future[None]]) -> None:
+        before, synced = _bytes(self.done), time.monotonic()
         while True:
             ended, pending = wait(running, timeout=TICK, return_when=FIRST_EXCEPTION)
             for future in ended:
                 future.result()
             if not pending:
                 return
-            self.on_progress(before + sum(x.at - x.start for x in pieces), self.offer.size)
+            self.on_progress(before + sum(x.at - x.start for x in self.pieces), self.offer.size)
             if time.monotonic() - synced >= SYNC_EVERY:
-                reached = _reached(done, pieces)
+                reached = self._reached()
                 _sync(file)
                 self.synced, synced = reached, time.monotonic()
-            if time.monotonic() - saved >= SAVE_EVERY:
-                self._save(done, pieces)
-                saved = time.monotonic()
+            if time.monotonic() - self.saved >= SAVE_EVERY:
+                self._save()
+
+    def _wrote(self, piece: Piece, count: int) -> None:
+        """Count bytes of a piece that are written; record them when they have become many."""
+        piece.at += count
+        with self.saving:
+            self.unsaved += count
+            if self.unsaved >= self.save_after:
+                self._save()
 
     def _fetch(self, file: int, piece: Piece) -> None:
         self.http.retry(self.url, lambda: self._fetch_once(file, piece), self.stop)
@@ -337,7 +370,7 @@ class _Transfer:
             while data := response.read(READ):
                 if len(data) > piece.end - piece.at:
                     raise TransientError(f"more bytes than {headers['Range']} were sent")
-                piece.at += _write(file, data, piece.at)
+                self._wrote(piece, _write(file, data, piece.at))
                 if self.stop.is_set():
                     raise _Stopped
         if piece.at < piece.end:
@@ -400,10 +433,6 @@ def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             merged.append((start, end))
     return merged
-
-
-def _reached(done: list[tuple[int, int]], pieces: list[Piece]) -> list[tuple[int, int]]:
-    return _merged([*done, *((x.start, x.at) for x in pieces)])
 
 
 def _boot() -> str:

@@ -103,8 +103,8 @@ class Http:
         return httpx.create_ssl_context()
 
     @cached_property
-    def _pools(self) -> dict[str, urllib3.PoolManager]:
-        """Connections for bodies, by proxy."""
+    def _pools(self) -> dict[tuple[str, str], urllib3.PoolManager]:
+        """Connections for bodies, by scheme and proxy."""
         return {}
 
     def json(self, url: str, params: Mapping[str, str | int] | None = None) -> Any:
@@ -114,40 +114,28 @@ class Http:
         """
 
         def ask() -> Any:
-            with self.stream(url, params=params) as response:
-                response.read()
-                try:
-                    return response.json()
-                except ValueError as error:
-                    # A gateway's error page comes with status 200 as well.
-                    raise TransientError(f"answer is not JSON: {response.text[:80]!r}") from error
+            response = self._get(url, params)
+            try:
+                return response.json()
+            except ValueError as error:
+                # A gateway's error page comes with status 200 as well.
+                raise TransientError(f"answer is not JSON: {response.text[:80]!r}") from error
 
         return self.retry(url, ask)
 
-    @contextmanager
-    def stream(
-        self,
-        url: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str | int] | None = None,
-        accept: frozenset[int] = frozenset(),
-    ) -> Iterator[httpx.Response]:
-        """Open one answer, tried once: 2xx, or a status of ``accept``.
-
-        Raises ``TransientError`` for what another attempt may change, also while it is read.
-        """
+    def _get(self, url: str, params: Mapping[str, str | int] | None) -> httpx.Response:
+        """Return one answer, read to its end, tried once."""
         import httpx
 
         try:
-            with self.client.stream("GET", url, headers=headers, params=params) as response:
-                if not response.is_success and response.status_code not in accept:
-                    _refuse(url, response.status_code, response.reason_phrase, response.headers)
-                yield response
+            response = self.client.get(url, params=params)
         except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
             raise SiteError(f"{url} cannot be asked for: {error}") from error
         except httpx.HTTPError as error:
             raise TransientError(f"{type(error).__name__}: {error}") from error
+        if not response.is_success:
+            _refuse(url, response.status_code, response.reason_phrase, response.headers)
+        return response
 
     @contextmanager
     def body(self, url: str, headers: Mapping[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
@@ -155,6 +143,7 @@ class Http:
 
         Through urllib3: what httpx does per read holds the interpreter, and eight connections over
         loopback then bring less than half of curl's bytes; with this more (tests/bench/download.py).
+        A body that is read to its end leaves its connection open for the next one.
         Raises ``TransientError`` for what another attempt may change, also while it is read.
         """
         import urllib3
@@ -177,6 +166,8 @@ class Http:
             finally:
                 # Also drops the connection when the body was not read to its end.
                 response.close()
+        except urllib3.exceptions.LocationValueError as error:
+            raise SiteError(f"{url} cannot be asked for: {error}") from error
         except urllib3.exceptions.HTTPError as error:
             raise TransientError(f"{type(error).__name__}: {error}") from error
 
@@ -188,17 +179,17 @@ class Http:
         proxy = by_scheme.get(parts.scheme, by_scheme.get("all", ""))
         if parts.hostname and urllib.request.proxy_bypass(parts.netloc):
             proxy = ""
-        if proxy not in self._pools:
-            options: dict[str, Any] = {
-                "maxsize": self.connections,
-                "ssl_context": self._certificates,
-            }
+        key = (parts.scheme, proxy)
+        if key not in self._pools:
+            options: dict[str, Any] = {"maxsize": self.connections}
+            if parts.scheme == "https":
+                options["ssl_context"] = self._certificates
             pool = (
                 urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
             )
             weakref.finalize(self, pool.clear)
-            self._pools[proxy] = pool
-        return self._pools[proxy]
+            self._pools[key] = pool
+        return self._pools[key]
 
     def retry(
         self, url: str, ask: Callable[[], T], stop_waiting: threading.Event | None = None

@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from faulty_site import (
     File,
     Handler,
     elsewhere,
+    redirected,
     reset,
     stalled,
     status,
@@ -223,6 +226,47 @@ def test_a_missing_file_is_said_to_be_missing_at_once(site: FaultySite, http: Ht
     assert site.asked["/nowhere.csv"] == 1
 
 
+def test_a_file_that_was_moved_is_downloaded_from_where_it_is(
+    site: FaultySite, http: Http, tmp_path: Path
+) -> None:
+    site.put(PATH, CONTENT)
+    moves = {"/before": redirected(f"{site.url}/between"), "/between": redirected(PATH)}
+    site.always = lambda handler, file: handler.path in moves and moves[handler.path](handler, file)
+    assert ask_for(http, f"{site.url}/before").url == f"{site.url}{PATH}"
+    path = download(http, f"{site.url}/before", tmp_path, NAME, piece=PIECE)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_file_that_is_only_ever_elsewhere_is_an_error(site: FaultySite, http: Http) -> None:
+    site.always = redirected(PATH)
+    with pytest.raises(SiteError, match=r"redirected more than 20 times, at last to http.*"):
+        ask_for(http, f"{site.url}/files/{NAME}")
+
+
+def test_what_is_no_web_address_is_not_asked_for(http: Http) -> None:
+    with pytest.raises(SiteError, match="cannot be asked for"):
+        ask_for(http, f"gopher://127.0.0.1{PATH}")
+
+
+def test_a_small_file_costs_one_connection(site: FaultySite, http: Http, tmp_path: Path) -> None:
+    download(http, site.put(PATH, CONTENT), tmp_path, NAME)
+    assert (site.asked[PATH], site.connections) == (2, 1)
+
+
+def test_a_download_loads_no_library_that_only_the_catalog_needs(
+    site: FaultySite, tmp_path: Path
+) -> None:
+    code = (
+        "import sys; from pathlib import Path; from openpay_assets.cms.download import download;"
+        "from openpay_assets.cms.http import Http;"
+        "download(Http(), sys.argv[1], Path(sys.argv[2]), 'file'); print(*sys.modules)"
+    )
+    command = [sys.executable, "-c", code, site.put(PATH, CONTENT), str(tmp_path)]
+    loaded = subprocess.run(command, cwd=PROJECT_ROOT, check=True, capture_output=True, text=True)
+    assert "urllib3" in loaded.stdout.split()
+    assert "httpx" not in loaded.stdout.split()
+
+
 def test_a_size_that_is_not_stated_or_packed_is_refused(site: FaultySite, http: Http) -> None:
     def unstated(handler: Handler, _: File) -> bool:
         handler.send_response(200)
@@ -300,35 +344,70 @@ def test_pieces_cover_exactly_what_is_missing() -> None:
     ]
 
 
-def test_a_killed_download_resumes_and_ends_with_the_right_sha256(
+def kill_midway(call: str, url: str, folder: Path, when: Callable[[], bool]) -> int:
+    """Begin a download in a process of its own and kill it; return the bytes it has recorded."""
+    code = (
+        "import sys; from pathlib import Path; from openpay_assets.cms import download as module;"
+        "from openpay_assets.cms.http import Http;"
+        f"http, url, folder, name = Http(connections=2), sys.argv[1], Path(sys.argv[2]), '{NAME}';"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code + call, url, folder], cwd=PROJECT_ROOT)
+    try:
+        deadline = time.monotonic() + 60
+        while not when():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (folder / NAME).exists()
+    state = json.loads((folder / f"{NAME}.partial.json").read_text())
+    return sum(end - start for start, end in state["done"])
+
+
+def test_a_slow_download_that_is_killed_goes_on_with_what_the_last_second_recorded(
     site: FaultySite, http: Http, tmp_path: Path
 ) -> None:
     content = os.urandom(6_000_000)
     url = site.put(PATH, content, slow=0.05)
-    code = (
-        "import sys; from pathlib import Path; from openpay_assets.cms.download import download;"
-        "from openpay_assets.cms.http import Http;"
-        "download(Http(connections=2), sys.argv[1], Path(sys.argv[2]), sys.argv[3])"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, url, str(tmp_path), NAME], cwd=PROJECT_ROOT
-    )
     state = tmp_path / f"{NAME}.partial.json"
-    deadline = time.monotonic() + 60
-    while not state.exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / NAME).exists()
-    kept = sum(end - start for start, end in json.loads(state.read_text())["done"])
+    kept = kill_midway("module.download(http, url, folder, name)", url, tmp_path, state.exists)
     assert 0 < kept < len(content)
     site.files[PATH].slow = 0.0
     site.ranges_asked.clear()
-    path = download(http, url, tmp_path, NAME)
+    assert download(http, url, tmp_path, NAME).read_bytes() == content
     asked = [x.removeprefix("bytes=").split("-") for x in site.ranges_asked[1:]]
     assert sum(int(end) + 1 - int(start) for start, end in asked) == len(content) - kept
+
+
+def test_a_fast_download_that_is_killed_goes_on_with_all_but_the_last_few_bytes(
+    site: FaultySite, http: Http, tmp_path: Path
+) -> None:
+    content, go_on = os.urandom(6_000_000), threading.Event()
+    held: list[Handler] = []
+    url = site.put(PATH, content)
+
+    def hold(handler: Handler, _: File) -> bool:
+        """Send nothing after 40 %; who asks for more has written what it got before."""
+        if site.sent < 0.4 * len(content):
+            return False
+        held.append(handler)
+        go_on.wait(60)
+        handler.close_connection = True
+        return True
+
+    site.always = hold
+    call = (
+        "module.SAVE_EVERY = float('inf');"
+        "module.download(http, url, folder, name, piece=200_000, save_after=500_000)"
+    )
+    kept = kill_midway(call, url, tmp_path, lambda: len(held) == 2)
+    sent, site.always = site.sent, None
+    go_on.set()
+    assert sent - 500_000 <= kept <= sent
+    path = download(http, url, tmp_path, NAME)
+    assert site.sent - sent == 1 + len(content) - kept  # 1 to ask what the site has
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     assert digest == hashlib.sha256(content).hexdigest()
