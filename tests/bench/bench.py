@@ -55,7 +55,6 @@ def simulated(folder: Path, rows: int, dirt: float) -> Path:
         return found[0]
     partial = site.with_name(f"{site.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    # Repeated and missing record ids do not occur in CMS files; they take a slower path.
     simulate(
         partial,
         years=[YEAR],
@@ -63,7 +62,6 @@ def simulated(folder: Path, rows: int, dirt: float) -> Path:
         seed=1,
         dirt=dirt,
         datasets=(Dataset.GENERAL,),
-        without={"record_id_unique", "record_id_valid"},
     )
     partial.rename(site)
     return next(site.glob("OP_DTL_GNRL*.csv"))
