@@ -9,6 +9,7 @@ SITE ?= $(DEMO)/cms
 ROWS ?= 5000
 BENCH_ROWS ?= 2000000
 TEST_WORKERS ?= 3
+EXTRAS ?= dev
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo ui test lint docs bench clean
@@ -21,7 +22,8 @@ setup: $(VENV)/.ready ## Create .venv with the openpay command in it
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[$(EXTRAS)]'
+	-@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib  # pip would compile on one core
 	touch $@
 
 demo: setup ## Simulate a CMS site, run two years of all datasets, print a summary

@@ -120,6 +120,10 @@ class LakeIOManager(dg.ConfigurableIOManager):
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
         """Stop the engine and remove its scratch files."""
+        self.close_engine()
+
+    def close_engine(self) -> None:
+        """Let go of memory and scratch files; what is asked next starts the engine again."""
         if self._engine is not None:
             self._engine.close()
             self._engine = None

@@ -123,6 +123,7 @@ def marts_asset() -> dg.AssetsDefinition:
         release, layout = staged_from(lake, partition)
         scratch = Path(lake.root) / ".scratch" / f"{os.getpid()}-marts-{uuid.uuid4().hex[:8]}"
         with marts_lock(lake.tables.root), marts_workspace(lake.tables, scratch) as folder:
+            lake.close_engine()  # dbt has as much memory, in this process
             with _environment(folder, lake, partition):
                 invocation = dbt.cli(
                     ["build", "--exclude-resource-type", "unit_test"], context=context
@@ -259,29 +260,8 @@ def _environment(folder: Path, lake: LakeIOManager, partition: Partition) -> Ite
                 os.environ[name] = value
 
 
-class DbtCommand(DbtCliResource):  # type: ignore[misc]
-    """The dbt command line without two detours of the resource, a second each.
-
-    It asks ``dbt --version`` of a process of its own for every invocation, and opens an adapter
-    in this process for column metadata that openpay takes from the compiled SQL.
-    """
-
-    @property
-    def _cli_version(self) -> Any:
-        from importlib.metadata import version
-
-        from packaging.version import parse
-
-        return parse(version("dbt-core"))
-
-    def _initialize_dbt_core_adapter(self, args: Any) -> None:  # noqa: ARG002
-        return None
-
-
 def dbt_resource() -> DbtCliResource:
     """Return the dbt command line on this project."""
-    return DbtCommand(
-        project_dir=str(DBT_FOLDER),
-        profiles_dir=str(DBT_FOLDER),
-        dbt_executable=str(Path(sys.executable).with_name("dbt")),
-    )
+    from openpay_assets.orchestration.dbt import DbtInProcess
+
+    return DbtInProcess(project_dir=str(DBT_FOLDER), profiles_dir=str(DBT_FOLDER))
