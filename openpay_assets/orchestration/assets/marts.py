@@ -264,4 +264,9 @@ def dbt_resource() -> DbtCliResource:
     """Return the dbt command line on this project."""
     from openpay_assets.orchestration.dbt import DbtInProcess
 
-    return DbtInProcess(project_dir=str(DBT_FOLDER), profiles_dir=str(DBT_FOLDER))
+    return DbtInProcess(
+        project_dir=str(DBT_FOLDER),
+        profiles_dir=str(DBT_FOLDER),
+        # Never started; looked for all the same, and an environment need not be on the PATH.
+        dbt_executable=str(Path(sys.executable).with_name("dbt")),
+    )
