@@ -106,7 +106,7 @@ def partition_tables(
         for name, audit in _audits(dataset, staged, rejected, made)
     }
     tails = audits.tails(audited["tail_counts"])
-    audited["review_list"] = engine.to_rows(audits.review_list(staged, tails))
+    audited["review_list"] = engine.to_rows(audits.review_list(staged, tails)) if tails else []
     return PartitionTables(tables, files, counted, audited)
 
 
