@@ -12,7 +12,7 @@ TEST_WORKERS ?= 3
 EXTRAS ?= dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test lint docs bench clean
+.PHONY: help setup demo ui test lint lint-code lint-types lint-sql docs bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,11 +37,17 @@ ui: setup ## Open the Dagster UI on the demo's lake (http://127.0.0.1:3000)
 test: setup ## Run the tests
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
-lint: setup ## Check formatting, lint, types, layers and SQL
+lint: lint-code lint-types lint-sql ## Check formatting, lint, layers, types and SQL (make -j lint)
+
+lint-code: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lint-types: setup
+	$(BIN)/mypy
+
+lint-sql: setup
 	$(BIN)/sqlfluff lint --disable-progress-bar dbt/models
 
 docs: setup ## Generate the data dictionary and the rules page

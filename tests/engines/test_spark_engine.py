@@ -176,12 +176,11 @@ def test_a_file_that_is_not_well_formed_is_refused_alike(engine: Any, tmp_path: 
         pass
 
 
-@pytest.mark.parametrize("name", ["duckdb", pytest.param("spark", marks=ON_SPARK)])
+@pytest.mark.parametrize("name", [pytest.param("spark", marks=ON_SPARK)])
+@pytest.mark.usefixtures("spark_session")
 def test_a_partition_runs_through_the_job_on_the_engine_of_the_settings(
-    name: str, request: pytest.FixtureRequest, tmp_path: Path
+    name: str, tmp_path: Path
 ) -> None:
-    if name == "spark":
-        request.getfixturevalue("spark_session")
     rows = [clean_row(AT, n, hospital(AT) if n % 2 else None) for n in range(1, 101)]
     rows[7]["amount"] = "1E+5"
     write_file(tmp_path / "cms", AT, rows)

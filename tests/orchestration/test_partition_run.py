@@ -327,10 +327,7 @@ def test_a_file_that_only_adds_columns_is_let_in_when_settings_allow_it(tmp_path
     assert run.success, run.failures
     assert run.report("raw_files:header_known")["new_columns"] == ["New_Column"]
     assert "New_Column" in run.said("raw_files:header_known")
-    [row] = (
-        house.rows("staging.ownership", "ownership|2023") if False else [run.metadata["staging"]]
-    )
-    assert row["rows_staged"] == 1
+    assert run.metadata["staging"]["rows_staged"] == 1
 
 
 def test_a_file_without_records_is_staged_as_none(house: House) -> None:
