@@ -123,8 +123,10 @@ def test_without_another_program_year_no_record_is_looked_for_elsewhere(base: Ba
     assert "No other program year" in base.runs["general"].said(check)
 
 
-def test_records_that_another_program_year_holds_are_reported_and_kept(house: House) -> None:
-    at = era("O4", 2022, "2023-06-30")
+def test_records_that_another_program_year_holds_are_reported_and_kept(tmp_path: Path) -> None:
+    house, at = House(tmp_path), era("O4", 2022, "2023-06-30")
+    house.publish(era("O4", 2023), [{}, {}, {}])
+    assert house.run("ownership|2023", assets=STAGED).success
     house.publish(at, [{}, {"record_id": "345000002"}, {"record_id": "345000003"}])
     run = house.run("ownership|2022", assets=STAGED)
     assert run.success, run.failures
@@ -138,6 +140,7 @@ def test_records_that_another_program_year_holds_are_reported_and_kept(house: Ho
     assert "2 of 3 records" in said
     assert "2 in 2023 (Record_ID 345000002, 345000003)" in said
     assert len(house.rows("staging.ownership", "ownership|2022")) == 3
+    house.close()
 
 
 def test_a_newer_release_of_a_partition_is_not_another_program_year(house: House) -> None:
