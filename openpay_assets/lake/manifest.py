@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from openpay_assets.lake.whole import write_whole
 
 
 @dataclass
@@ -42,12 +43,8 @@ def manifest_path(root: Path, run_id: str) -> Path:
 
 def write_manifest(root: Path, manifest: Manifest) -> Path:
     """Write a manifest whole or not at all; return its path."""
-    path = manifest_path(root, manifest.run_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(vars(manifest), indent=2, default=str) + "\n", encoding="utf-8")
-    partial.replace(path)
-    return path
+    text = json.dumps(vars(manifest), indent=2, default=str)
+    return write_whole(manifest_path(root, manifest.run_id), f"{text}\n")
 
 
 def read_manifest(root: Path, run_id: str) -> Manifest:

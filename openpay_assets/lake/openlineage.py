@@ -11,7 +11,6 @@ https://openlineage.io/docs/spec/object-model
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from openpay_assets.contracts.registry import quarantine_table, staging_table
 from openpay_assets.lake.history import Partition
 from openpay_assets.lake.manifest import Manifest
 from openpay_assets.lake.schema_versions import read_versions
+from openpay_assets.lake.whole import write_whole
 
 NAMESPACE = "openpay"
 """Of the jobs; datasets have the lake or the CMS site as theirs."""
@@ -51,13 +51,8 @@ def lineage_path(root: Path, run_id: str) -> Path:
 
 def write_lineage(root: Path, manifest: Manifest, upstream: Mapping[str, Sequence[str]]) -> Path:
     """Write the events of a run that ended; ``upstream`` gives the assets each asset reads."""
-    path = lineage_path(root, manifest.run_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     lines = (json.dumps(event) + "\n" for event in lineage_events(root, manifest, upstream))
-    partial.write_text("".join(lines), encoding="utf-8")
-    partial.replace(path)
-    return path
+    return write_whole(lineage_path(root, manifest.run_id), "".join(lines))
 
 
 def lineage_events(

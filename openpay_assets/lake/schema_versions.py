@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from openpay_assets.lake.whole import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,10 +64,8 @@ def _append(root: Path, table: Table, run_id: str) -> None:
         versions = read_versions(root, table.name)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         new = SchemaVersion(len(versions) + 1, _fingerprint(table), run_id, now, _columns(table))
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         text = json.dumps([asdict(x) for x in (*versions, new)], indent=2)
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, f"{text}\n")
 
 
 def _is_current(root: Path, table: Table) -> bool:

@@ -18,6 +18,7 @@ from openpay_assets.cms.csv import sql_name, sql_text
 from openpay_assets.contracts.model import Table
 from openpay_assets.contracts.registry import all_tables
 from openpay_assets.lake.tables import LakeTables
+from openpay_assets.lake.whole import write_whole
 
 if TYPE_CHECKING:
     import duckdb
@@ -91,11 +92,7 @@ def _view_models_path(root: Path) -> Path:
 
 def write_view_models(root: Path, views: Mapping[str, str]) -> None:
     """Keep the compiled SQL of dbt's view models beside the marts they read."""
-    path = _view_models_path(root)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(dict(views), indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(_view_models_path(root), json.dumps(dict(views), indent=2) + "\n")
 
 
 def read_view_models(root: Path) -> dict[str, str]:

@@ -26,6 +26,7 @@ from pydantic import PrivateAttr
 from openpay_assets.contracts.model import Table
 from openpay_assets.contracts.registry import staging_table
 from openpay_assets.lake.tables import LakeTables, Partition, Written, schemas, total_rows
+from openpay_assets.lake.whole import write_whole
 from openpay_assets.orchestration.partitions import partition_of
 
 if TYPE_CHECKING:
@@ -230,12 +231,8 @@ class MetadataIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Write dataclasses, one or a list, whole or not at all."""
-        path = self._path(context)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{context.run_id}.partial")
         text = json.dumps(obj, indent=2, default=asdict)
-        partial.write_text(f"{text}\n", encoding="utf-8")
-        partial.replace(path)
+        write_whole(self._path(context), f"{text}\n")
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Read it back; fails with what to materialize when that never was."""
