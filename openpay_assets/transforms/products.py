@@ -15,7 +15,7 @@ from ibis import _
 from openpay_assets.contracts.model import Layout
 from openpay_assets.contracts.rules import COMPANY_ID, filled, is_placeholder, product_slots
 from openpay_assets.transforms import cleaning
-from openpay_assets.transforms.shape import as_curated, recipient_key
+from openpay_assets.transforms.shape import as_curated, recipient_key, union_all
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -34,7 +34,7 @@ def payment_products(staged: ir.Table, layout: Layout) -> ir.Table:
     """
     slots = product_slots(frozenset(layout.source_of))
     if not slots:
-        return as_curated(staged, NAME, {}).filter(ibis.literal(False))
+        return union_all([], staged, NAME)
     products = [_product(staged, fields) for _number, fields in slots]
     derived = {
         _at(name, position): value
