@@ -32,7 +32,6 @@ class DbtInProcess(DbtCliResource):  # type: ignore[misc]
         args: Sequence[str],
         *,
         context: dg.AssetExecutionContext | None = None,
-        **options: Any,  # noqa: ARG002
     ) -> DbtCliInvocation:
         """Return an invocation of a command for the assets of a context; it runs when streamed."""
         command, selected, excluded = extract_runtime_selection_from_args(args)

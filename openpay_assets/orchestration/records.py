@@ -1,7 +1,7 @@
 """Records of runs: what every run leaves in the metadata zone, whoever launched it.
 
-A manifest and OpenLineage events are made from the events that the Dagster instance keeps of a run, by the same functions
-for every way of launching one. The openpay command writes them as soon as its run ends. Runs of the
+A manifest and OpenLineage events are made from the events that the Dagster instance keeps of a run,
+by the same functions for every way of launching one. The openpay command writes them as soon as its run ends. Runs of the
 UI, of a backfill or of the release sensor end in processes of Dagster: hooks see steps there, not
 runs, and resources are torn down before the status is known, or never in a process that is killed.
 So a sensor looks for runs that ended and left no manifest. It needs the daemon, as those runs do,
