@@ -9,23 +9,18 @@
   {%- set folder = env_var('OPENPAY_MARTS', 'target/marts') -%}
   {%- set file = (folder ~ '/' ~ this.identifier ~ '.parquet') | replace("'", "''") -%}
 
-  {{ run_hooks(pre_hooks, inside_transaction=False) }}
-  {{ run_hooks(pre_hooks, inside_transaction=True) }}
-
-  {% call statement('main') -%}
-    copy (
+  {% call between_hooks() %}
+    {% call statement('main') -%}
+      copy (
 {{ sql }}
-    ) to '{{ file }}' (format parquet, compression zstd, compression_level 1)
-  {%- endcall %}
+      ) to '{{ file }}' (format parquet, compression zstd, compression_level 1)
+    {%- endcall %}
 
-  {% call statement('create_view') -%}
-    create or replace view {{ target_relation }} as
-    select * from read_parquet('{{ file }}')
-  {%- endcall %}
-
-  {{ run_hooks(post_hooks, inside_transaction=True) }}
-  {{ adapter.commit() }}
-  {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {% call statement('create_view') -%}
+      create or replace view {{ target_relation }} as
+      select * from read_parquet('{{ file }}')
+    {%- endcall %}
+  {% endcall %}
 
   {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}

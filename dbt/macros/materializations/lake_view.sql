@@ -6,20 +6,15 @@
 {% materialization lake_view, adapter='duckdb' %}
   {%- set target_relation = this.incorporate(type='view') -%}
 
-  {{ run_hooks(pre_hooks, inside_transaction=False) }}
-  {{ run_hooks(pre_hooks, inside_transaction=True) }}
-
-  {% call statement('main') -%}
-    create or replace view {{ target_relation }} as
-    select * from (
+  {% call between_hooks() %}
+    {% call statement('main') -%}
+      create or replace view {{ target_relation }} as
+      select * from (
 {{ sql }}
-    ) as every_partition
-    where {{ this_partition() }}
-  {%- endcall %}
-
-  {{ run_hooks(post_hooks, inside_transaction=True) }}
-  {{ adapter.commit() }}
-  {{ run_hooks(post_hooks, inside_transaction=False) }}
+      ) as every_partition
+      where {{ this_partition() }}
+    {%- endcall %}
+  {% endcall %}
 
   {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}
