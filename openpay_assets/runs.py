@@ -204,6 +204,13 @@ def _report(manifest: Manifest, partition: Partition | None, path: Path) -> RunR
     )
 
 
+_STEP_ENDS = {
+    dg.DagsterEventType.STEP_SUCCESS,
+    dg.DagsterEventType.STEP_FAILURE,
+    dg.DagsterEventType.STEP_SKIPPED,
+}
+
+
 class _Watched:
     """Follow a run's event log from a thread and report each step that ends."""
 
@@ -222,9 +229,11 @@ class _Watched:
         self._thread.join()
 
     def _follow(self) -> None:
-        seen: set[str] = set()
+        # Only what is new: to add up all steps from all events each time took as long as a step.
+        cursor = None
         while not self._done.wait(0.5):
-            for step in self._instance.get_run_step_stats(self._run_id):
-                if step.end_time is not None and step.step_key not in seen:
-                    seen.add(step.step_key)
-                    self._on_step(step.step_key)
+            found = self._instance.get_records_for_run(self._run_id, cursor, _STEP_ENDS)
+            cursor = found.cursor
+            for record in found.records:
+                if record.event_log_entry.step_key is not None:
+                    self._on_step(record.event_log_entry.step_key)

@@ -148,17 +148,14 @@ class LakeTables:
         """
         from pyiceberg.exceptions import (
             NamespaceAlreadyExistsError,
-            NoSuchTableError,
             TableAlreadyExistsError,
         )
         from pyiceberg.table import TableProperties
         from pyiceberg.transforms import IdentityTransform
         from sqlalchemy.exc import IntegrityError
 
-        try:
-            return self.catalog.load_table(name)
-        except NoSuchTableError:
-            pass
+        if (found := self._loaded(name)) is not None:
+            return found
         # IntegrityError is how the SQL catalog loses that race.
         with suppress(NamespaceAlreadyExistsError, IntegrityError):
             self.catalog.create_namespace(name.split(".")[0])
@@ -183,6 +180,15 @@ class LakeTables:
         """Whether a table has been created."""
         return bool(self.catalog.table_exists(name))
 
+    def _loaded(self, name: str) -> IcebergTable | None:
+        """Return a table as it is now; None when nothing was ever committed to it."""
+        from pyiceberg.exceptions import NoSuchTableError
+
+        try:
+            return self.catalog.load_table(name)
+        except NoSuchTableError:
+            return None
+
     def names(self, zone: str) -> list[str]:
         """Return the tables of a zone, sorted."""
         if (zone,) not in self.catalog.list_namespaces():
@@ -202,9 +208,9 @@ class LakeTables:
         With a release: of each partition the files of its newest release that is not after that
         day, as they were when it was last run. A partition without such a release has none.
         """
-        if not self.exists(name):
+        table = self._loaded(name)
+        if table is None:
             return []
-        table = self.catalog.load_table(name)
         where = _filter(dataset, program_year)
         if release is None:
             return _planned(table, where, None)
@@ -221,15 +227,13 @@ class LakeTables:
 
     def partitions(self, name: str) -> dict[Partition, CommittedPartition]:
         """Return what is committed, by partition."""
-        if not self.exists(name):
-            return {}
-        return history.current_states(self.catalog.load_table(name).properties)
+        table = self._loaded(name)
+        return history.current_states(table.properties) if table else {}
 
     def whole(self, name: str) -> CommittedPartition | None:
         """Return what is committed of a table that is not partitioned."""
-        if not self.exists(name):
-            return None
-        return history.whole_state(self.catalog.load_table(name).properties)
+        table = self._loaded(name)
+        return history.whole_state(table.properties) if table else None
 
     def releases(self, name: str, partition: Partition) -> dict[date, CommittedPartition]:
         """Return the readable releases of a partition, oldest first."""
@@ -237,9 +241,8 @@ class LakeTables:
 
     def history(self, name: str) -> dict[Partition | None, dict[date, CommittedPartition]]:
         """Return the readable releases of a table by partition; None is the table as a whole."""
-        if not self.exists(name):
-            return {}
-        return history.release_states(self.catalog.load_table(name).properties)
+        table = self._loaded(name)
+        return history.release_states(table.properties) if table else {}
 
     def arrow_schema(self, name: str) -> pa.Schema:
         """Return the columns of a committed table."""

@@ -51,6 +51,8 @@ class DbtInProcess(DbtCliResource):  # type: ignore[misc]
         # The events are printed by whoever streams them.
         arguments += ["--target-path", str(target), "--log-path", str(target)]
         arguments += ["--log-level", "none", "--log-format-file", "json"]
+        # What dbt would write for other processes, a second's work, this one has at hand.
+        arguments += ["--no-write-json"]
         return DbtCliInvocation(
             process=_Invocation(arguments, project / "target" / PARTIAL_PARSE, target),
             manifest=told.manifest,
@@ -63,6 +65,11 @@ class DbtInProcess(DbtCliResource):  # type: ignore[misc]
         )
 
 
+def compiled_code(invocation: DbtCliInvocation) -> dict[str, str]:
+    """Return the SQL that an invocation, once streamed, compiled of its models, by unique id."""
+    return dict(invocation.process.compiled)
+
+
 class _Invocation:
     """Stands where ``dagster-dbt`` expects a process: its output is dbt's events as JSON lines."""
 
@@ -71,6 +78,7 @@ class _Invocation:
         self.returncode: int | None = None
         self.stdout = self
         self.closed = False
+        self.compiled: dict[str, str] = {}
         self._parsed, self._target = parsed, target
 
     def __enter__(self) -> None:
@@ -93,6 +101,9 @@ class _Invocation:
         shutil.copy(self._parsed, self._target)
         result = dbtRunner(callbacks=[keep]).invoke(self.args[1:])
         self.returncode = 0 if result.success else 1
+        for ran in result.result or ():
+            if getattr(ran.node, "compiled_code", None):
+                self.compiled[ran.node.unique_id] = ran.node.compiled_code
         yield from lines
         # dbt hands back whatever was raised; what asks this process to end must not stay there.
         if result.exception and not isinstance(result.exception, Exception):

@@ -32,8 +32,9 @@ def investigators(staged: ir.Table, layout: Layout) -> ir.Table:
 
 
 def _slot(staged: ir.Table, slot: int) -> ir.Table:
-    t = staged.filter(filled(staged, investigator_fields(slot)))
     prefix = f"principal_investigator_{slot}_"
+    with_any = staged.filter(filled(staged, investigator_fields(slot)))
+    t = cleaning.with_npi(with_any, f"{prefix}npi")
     name = cleaning.person_name(t[f"{prefix}last_name"], t[f"{prefix}first_name"])
     values = {
         **{
@@ -50,7 +51,7 @@ def _slot(staged: ir.Table, slot: int) -> ir.Table:
             )
         },
         "slot": ibis.literal(slot, "int64"),
-        "npi": cleaning.npi(t[f"{prefix}npi"]),
+        "npi": t.npi,
         "full_name": ibis.coalesce(name, t[f"legacy_{prefix}full_name"]),
         "recipient_type": cleaning.recipient_type(t[f"{prefix}covered_recipient_type"]),
         "country": cleaning.country(t[f"{prefix}country"]),

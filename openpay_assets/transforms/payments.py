@@ -66,7 +66,7 @@ def payments(staged: ir.Table, dataset: Dataset) -> ir.Table:
     Ownership has no payment date and no recipient type; they stay empty. Its ``amount`` is the
     amount invested, and ``value_of_interest`` the second measure.
     """
-    t = staged
+    t = cleaning.with_npi(staged, f"{_prefix(dataset)}_npi")
     renamed = {
         **SHARED,
         **{Dataset.GENERAL: GENERAL, Dataset.RESEARCH: RESEARCH, Dataset.OWNERSHIP: OWNERSHIP}[
@@ -87,12 +87,16 @@ def payments(staged: ir.Table, dataset: Dataset) -> ir.Table:
     return as_curated(t, "payments", values)
 
 
+def _prefix(dataset: Dataset) -> str:
+    return "physician" if dataset is Dataset.OWNERSHIP else "covered_recipient"
+
+
 def _recipient(t: ir.Table, dataset: Dataset) -> dict[str, ir.Value]:
-    prefix = "physician" if dataset is Dataset.OWNERSHIP else "covered_recipient"
+    prefix = _prefix(dataset)
     suffix = "" if dataset is Dataset.OWNERSHIP else "_1"
     person = {
         "profile_id": t[f"{prefix}_profile_id"],
-        "npi": cleaning.npi(t[f"{prefix}_npi"]),
+        "npi": t.npi,
         "first_name": t[f"{prefix}_first_name"],
         "middle_name": t[f"{prefix}_middle_name"],
         "last_name": t[f"{prefix}_last_name"],

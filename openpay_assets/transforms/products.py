@@ -47,23 +47,38 @@ def payment_products(staged: ir.Table, layout: Layout) -> ir.Table:
     ]
     filled_slots = ibis.array(positions).filter(lambda x: x.notnull())
     prepared = staged.mutate(**derived, **{FILLED: filled_slots})
-    t = prepared.filter(prepared[FILLED].length() > 0).mutate(position=_[FILLED].unnest())
+    some = prepared.filter(prepared[FILLED].length() > 0)
+    t = _shared(some).mutate(position=_[FILLED].unnest())
     return as_curated(t, NAME, {**_shares(t), **_of_slot(t, slots, products), **_keys(t, layout)})
 
 
-def _shares(t: ir.Table) -> dict[str, ir.Value]:
+def _shared(t: ir.Table) -> ir.Table:
+    """Divide each payment once, before it is repeated: what each slot gets, and what is left."""
     # The filter keeps no row with a count of zero, yet an engine may divide before it filters.
-    count, rank = t[FILLED].length().nullif(0), t[FILLED].index(t.position) + 1
     # Of 18 digits there is no room for two more.
-    cents = (t.amount.cast("decimal(20, 2)") * 100).cast("int64")
-    # Division goes through a float; what it is off by on amounts beyond 2^53 cents is put right.
-    rough = cents // count
-    even = rough + (cents - rough * count) // count
-    share = even + (rank <= cents % count).cast("int64")
+    t = t.mutate(
+        count=t[FILLED].length().nullif(0),
+        cents=(t.amount.cast("decimal(20, 2)") * 100).cast("int64"),
+    )
+    # Division may go through a float; what it is off by beyond 2^53 cents is put right.
+    t = t.mutate(rough=t.cents // t["count"])
+    t = t.mutate(even=t.rough + (t.cents - t.rough * t["count"]) // t["count"])
+    return t.mutate(left=t.cents % t["count"], weight=1 / t["count"].cast("float64"))
+
+
+def _shares(t: ir.Table) -> dict[str, ir.Value]:
+    rank = t[FILLED].index(t.position) + 1
+    share = t.even + (rank <= t.left).cast("int64")
     return {
-        "weight": 1 / count.cast("float64"),
-        "allocated_amount": share.cast("decimal(20, 0)") * Decimal("0.01"),
+        "weight": t.weight,
+        "allocated_amount": _dollars(share),
     }
+
+
+def _dollars(cents: ir.IntegerValue) -> ir.DecimalValue:
+    """Write cents as dollars; the parts fit 64 bits, where the whole times 0.01 would not."""
+    rest = (cents % 100).cast("decimal(18, 0)") * Decimal("0.01")
+    return (cents // 100).cast("decimal(18, 2)") + rest.cast("decimal(18, 2)")
 
 
 def _of_slot(

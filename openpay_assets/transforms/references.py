@@ -58,7 +58,8 @@ class ReferenceInput:
 
 def supplement(text: ir.Table, source: ReferenceInput) -> ir.Table:
     """Return ``curated.supplement``: one row per clinician profile, of any layout."""
-    t = _canonical(text, source, [*_SUPPLEMENT.values(), *_SUPPLEMENT_CLEANED])
+    reported = _canonical(text, source, [*_SUPPLEMENT.values(), *_SUPPLEMENT_CLEANED])
+    t = cleaning.with_npi(reported, "covered_recipient_npi")
     return _curated(
         t,
         "supplement",
@@ -67,7 +68,7 @@ def supplement(text: ir.Table, source: ReferenceInput) -> ir.Table:
             **{name: t[column] for name, column in _SUPPLEMENT.items()},
             # Until 2021 there was no type: every profile was a physician.
             "profile_type": cleaning.recipient_type(t[f"{_PROFILE}_type"].fill_null(PHYSICIAN)),
-            "npi": cleaning.npi(t.covered_recipient_npi),
+            "npi": t.npi,
             "country": cleaning.country(t[f"{_PROFILE}_country_name"]),
             "specialty": cleaning.taxonomy_path(t[f"{_PROFILE}_primary_specialty"]),
         },

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 import ibis
@@ -177,14 +179,12 @@ def _flag(rule: Rule) -> str:
 
 
 def _broken(rule: Rule) -> Callable[[ir.Table, PartitionFacts], ir.BooleanValue]:
-    return lambda t, facts: ~rule.holds(t, facts).fill_null(True)
+    """Ask a rule; what is unknown stays NULL, and is not broken."""
+    return lambda t, facts: ~rule.holds(t, facts)
 
 
 def _any_of(flags: Sequence[ir.BooleanValue]) -> ir.BooleanValue:
-    result: ir.BooleanValue = ibis.literal(False)
-    for flag in flags:
-        result = result | flag
-    return result
+    return reduce(or_, flags, ibis.literal(False)).fill_null(False)
 
 
 def _staged_columns(

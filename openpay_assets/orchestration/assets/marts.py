@@ -27,6 +27,7 @@ from openpay_assets.lake.tables import LakeTables, Partition, Written, total_row
 from openpay_assets.lake.warehouse import marts_lock, marts_workspace, write_view_models
 from openpay_assets.orchestration.assets import lineage
 from openpay_assets.orchestration.assets.curated import staged_from
+from openpay_assets.orchestration.dbt import compiled_code
 from openpay_assets.orchestration.io_managers import LakeIOManager
 from openpay_assets.orchestration.partitions import DATASET_YEARS, partition_of
 from openpay_assets.settings import PROJECT_ROOT
@@ -157,7 +158,7 @@ def marts_asset() -> dg.AssetsDefinition:
                     rows=rows,
                     whole_table=not partitioned,
                 )
-            write_view_models(lake.tables.root, _view_models(invocation.target_path, manifest))
+            write_view_models(lake.tables.root, _view_models(compiled_code(invocation), manifest))
         yield from _described(events, counted)
 
     definition: dg.AssetsDefinition = marts
@@ -189,17 +190,15 @@ def _built_models(manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _view_models(target: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
+def _view_models(compiled: Mapping[str, str], manifest: Mapping[str, Any]) -> dict[str, str]:
     """Return the compiled SQL of the views among the marts."""
-    results = json.loads((target / "run_results.json").read_text(encoding="utf-8"))["results"]
-    compiled = {x["unique_id"]: x.get("compiled_code") for x in results}
     return {
         node["name"]: compiled[unique_id]
         for unique_id, node in manifest["nodes"].items()
         if node["resource_type"] == "model"
         and node["schema"] == "marts"
         and node["config"]["materialized"] in VIEWS
-        and compiled.get(unique_id)
+        and unique_id in compiled
     }
 
 
