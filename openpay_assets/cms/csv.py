@@ -13,6 +13,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from openpay_assets.contracts.sql import sql_text
+
 MAX_LINE_BYTES = 16 * 1024 * 1024
 _LINE = re.compile(r"CSV Error on Line: (\d+)")
 _OPEN = re.compile(rb'(?:(?:"(?:[^"]|"")*"|[^",][^,]*)?,)*"(?:[^"]|"")*')
@@ -21,16 +23,6 @@ _OPEN = re.compile(rb'(?:(?:"(?:[^"]|"")*"|[^",][^,]*)?,)*"(?:[^"]|"")*')
 
 class StrictParseError(ValueError):
     """A file that is not well-formed CSV; the message names file, line, column and value."""
-
-
-def sql_text(value: str) -> str:
-    """Quote a string literal for SQL."""
-    return "'" + value.replace("'", "''") + "'"
-
-
-def sql_name(name: str) -> str:
-    """Quote an identifier for SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def read_header(path: Path) -> list[str]:

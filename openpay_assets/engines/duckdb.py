@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import duckdb
 import ibis
 
-from openpay_assets.cms.csv import parse_error, read_csv_sql, sql_name, sql_text
+from openpay_assets.cms.csv import parse_error, read_csv_sql
 from openpay_assets.contracts.model import Column, Table
+from openpay_assets.contracts.sql import scan_sql, sql_name, sql_text
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -194,14 +195,7 @@ class DuckDBEngine:
 
     def read_parquet(self, files: Sequence[Path | str], table: Table) -> ir.Table:
         """Bind a table of the lake to its files; without files it is empty, with its columns."""
-        if not files:
-            return self.backend.sql(
-                "SELECT "
-                + ", ".join(f"NULL::{_sql_type(c)} AS {sql_name(c.name)}" for c in table.columns)
-                + " WHERE false"
-            )
-        listed = ", ".join(sql_text(str(f)) for f in files)
-        return self.backend.sql(f"SELECT * FROM read_parquet([{listed}], hive_partitioning=false)")
+        return self.backend.sql(scan_sql(files, table.to_ibis()))
 
     def write(self, expression: ir.Table, folder: Path, table: Table) -> list[Path]:
         """Run an expression and stream it to one Parquet file in a folder; no file for no rows."""

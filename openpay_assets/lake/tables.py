@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.expressions import BooleanExpression
     from pyiceberg.table import Table as IcebergTable
+    from pyiceberg.table import Transaction
     from tenacity import Retrying
 
 __all__ = [
@@ -131,6 +132,7 @@ class LakeTables:
             where = _partition_filter(written.partition)
         has_old = table.current_snapshot() is not None and any(table.scan(where).plan_files())
         with OnceApplied(table) as transaction:
+            _grow(transaction, table, schema)
             if has_old:
                 transaction.delete(where, snapshot_properties=state)
             if written.files:
@@ -247,6 +249,16 @@ class LakeTables:
     def arrow_schema(self, name: str) -> pa.Schema:
         """Return the columns of a committed table."""
         return self.catalog.load_table(name).schema().as_arrow()
+
+
+def _grow(transaction: Transaction, table: IcebergTable, schema: Table) -> None:
+    """Give a table of an earlier version the columns it lacks; rows that are there have none of them.
+
+    Columns the schema no longer has stay, and new rows are empty there.
+    """
+    if not set(schema.column_names) <= set(table.schema().column_names):
+        with transaction.update_schema() as update:
+            update.union_by_name(schema.to_arrow())
 
 
 def retried() -> Retrying:

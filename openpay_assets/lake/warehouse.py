@@ -14,15 +14,13 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openpay_assets.cms.csv import sql_name, sql_text
-from openpay_assets.contracts.model import Table
 from openpay_assets.contracts.registry import all_tables
+from openpay_assets.contracts.sql import scan_sql, sql_name
 from openpay_assets.lake.tables import LakeTables
 from openpay_assets.lake.whole import write_whole
 
 if TYPE_CHECKING:
     import duckdb
-    import ibis
 
 NAME = "warehouse"
 """Name of the database; the compiled SQL of view models refers to it."""
@@ -41,16 +39,19 @@ def create_views(
     for table in all_tables():
         if table.zone in zones:
             files = tables.files(table.name, release=release)
-            _create_view(connection, table.name, _scan(files) if files else _nothing(table))
+            _create_view(connection, table.name, scan_sql(files, table.to_ibis()))
 
 
 def create_mart_views(
     connection: duckdb.DuckDBPyConnection, tables: LakeTables, release: date | None = None
 ) -> None:
     """Create a view for every committed mart, and the view models of dbt over them."""
+    import ibis
+
     for name in tables.names("marts"):
         files = tables.files(name, release=release)
-        _create_view(connection, name, _scan(files) if files else _no_rows(tables, name))
+        columns = ibis.Schema.from_pyarrow(tables.arrow_schema(name))
+        _create_view(connection, name, scan_sql(files, columns))
     for name, sql in read_view_models(tables.root).items():
         _create_view(connection, f"marts.{name}", sql)
 
@@ -59,31 +60,6 @@ def _create_view(connection: duckdb.DuckDBPyConnection, table: str, source: str)
     zone, name = (sql_name(part) for part in table.split("."))
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {zone}")
     connection.execute(f"CREATE OR REPLACE VIEW {zone}.{name} AS {source}")
-
-
-def _scan(files: list[Path]) -> str:
-    listed = ", ".join(sql_text(str(path)) for path in files)
-    return f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
-
-
-def _nothing(table: Table) -> str:
-    return _empty(table.to_ibis())
-
-
-def _no_rows(tables: LakeTables, name: str) -> str:
-    """Select nothing from a mart, whose columns only its Iceberg table knows."""
-    import ibis
-
-    return _empty(ibis.Schema.from_pyarrow(tables.arrow_schema(name)))
-
-
-def _empty(schema: ibis.Schema) -> str:
-    from ibis.backends.sql.datatypes import DuckDBType
-
-    columns = ", ".join(
-        f"NULL::{DuckDBType.to_string(kind)} AS {sql_name(name)}" for name, kind in schema.items()
-    )
-    return f"SELECT {columns} WHERE false"
 
 
 def _view_models_path(root: Path) -> Path:

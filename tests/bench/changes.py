@@ -44,11 +44,12 @@ engine.close()
 
 def staged(csv: Path, folder: Path) -> None:
     """Stage the file once, and derive from it a release before with known differences."""
-    from openpay_assets.cms.csv import read_header, sql_text
+    from openpay_assets.cms.csv import read_header
     from openpay_assets.cms.names import parse_name
     from openpay_assets.contracts.model import Dataset
     from openpay_assets.contracts.registry import match_header, staging_table
     from openpay_assets.contracts.rules import PartitionFacts
+    from openpay_assets.contracts.sql import sql_text
     from openpay_assets.engines.duckdb import DuckDBEngine
     from openpay_assets.transforms.stage import QUARANTINED, StagingInput, stage
 

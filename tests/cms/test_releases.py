@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from openpay_assets.cms.csv import read_csv_sql, sql_name
+from openpay_assets.cms.csv import read_csv_sql
 from openpay_assets.cms.names import FileKind, parse_beside_name
 from openpay_assets.cms.simulator import (
     SimulatedFile,
@@ -24,6 +24,7 @@ from openpay_assets.cms.simulator import (
 )
 from openpay_assets.contracts.model import Dataset
 from openpay_assets.contracts.registry import layout_of
+from openpay_assets.contracts.sql import sql_name
 
 NOT_CONTENT = {"change_type", "payment_publication_date"}
 UNREADABLE = ("record_id_valid", "record_id_unique", "change_type_known")

@@ -18,7 +18,7 @@ import ibis
 import pytest
 from ibis.backends.duckdb import Backend
 
-from openpay_assets.cms.csv import read_csv_sql, sql_name
+from openpay_assets.cms.csv import read_csv_sql
 from openpay_assets.cms.names import parse_name
 from openpay_assets.cms.simulator import SimulatedFile, publications, simulate, simulation, writer
 from openpay_assets.cms.simulator.dirt import damages_for
@@ -34,6 +34,7 @@ from openpay_assets.contracts.registry import (
     source_columns,
 )
 from openpay_assets.contracts.rules import PartitionFacts, Severity, rules_for
+from openpay_assets.contracts.sql import sql_name
 from openpay_assets.transforms.stage import StagingInput, stage
 
 REAL_FILES = Path(__file__).parents[3] / "shared" / "data" / "first_publication_2016"

@@ -142,6 +142,22 @@ def test_folders_named_like_partitions_add_no_columns(
     ]
 
 
+def test_files_from_before_a_column_are_read_with_it_empty(engine: Any, tmp_path: Path) -> None:
+    table = curated_table("companies")
+    row = {"dataset": "general", "program_year": 2023, "company_id": "1", "amount": Decimal("1.00")}
+    newer, older = tmp_path / "newer.parquet", tmp_path / "older.parquet"
+    schema = table.to_arrow()
+    pq.write_table(pa.Table.from_pylist([row], schema=schema), newer)
+    without = schema.remove(schema.get_field_index("amount"))
+    pq.write_table(pa.Table.from_pylist([{**row, "company_id": "2"}], schema=without), older)
+
+    for files, expected in (([older], [None]), ([older, newer], [None, Decimal("1.00")])):
+        bound = engine.read_parquet(files, table)
+        assert list(bound.columns) == table.column_names
+        amounts = engine.to_rows(bound.select("amount"))
+        assert sorted((x["amount"] for x in amounts), key=str, reverse=True) == expected
+
+
 def test_the_contract_of_a_table_is_checked_alike(engine: Any, tmp_path: Path) -> None:
     table = curated_table("companies")
     row = {"dataset": "general", "program_year": 2023, "records": 1, "release": AT.release}

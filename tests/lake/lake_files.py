@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from openpay_assets.contracts.model import Table
 from openpay_assets.contracts.registry import curated_table
 from openpay_assets.lake.tables import LakeTables, Partition, Written
 
@@ -25,6 +26,7 @@ def write(
     *,
     run_id: str = "run",
     release: date = RELEASE,
+    table: Table = TABLE,
 ) -> Written:
     """Write companies of a partition to a file that nothing can see yet; no file for none."""
     folder = lake.new_folder(TABLE.name, partition, run_id)
@@ -33,7 +35,7 @@ def write(
         folder.mkdir(parents=True)
         files = (folder / "part-0.parquet",)
         rows = [_row(partition, company_id, release) for company_id in company_ids]
-        pq.write_table(pa.Table.from_pylist(rows, schema=TABLE.to_arrow()), files[0])
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.to_arrow()), files[0])
     return Written(TABLE.name, partition, files, release, run_id, "G4")
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator
+from dataclasses import replace as replaced
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from lake_files import RELEASE, TABLE, commit, commit_at_barrier, replace, visible, write
 from pyiceberg.exceptions import CommitFailedException
@@ -16,6 +19,7 @@ from pyiceberg.table import Transaction
 from openpay_assets.contracts.model import Dataset
 from openpay_assets.contracts.registry import all_tables
 from openpay_assets.lake.tables import LakeTables, Partition, Written, schemas, total_rows
+from openpay_assets.lake.warehouse import create_views
 
 A, B, C = (Partition.parse(key) for key in ("general|2022", "general|2023", "research|2023"))
 
@@ -43,6 +47,34 @@ def test_files_can_be_asked_of_a_table_a_dataset_or_a_partition(lake: LakeTables
     assert len(lake.files(TABLE.name, program_year=2023)) == 2
     [file] = lake.files(TABLE.name, dataset=Dataset.RESEARCH, program_year=2023)
     assert total_rows([file]) == 1
+
+
+def test_a_lake_from_before_a_column_gains_it_empty_with_its_next_commit(lake: LakeTables) -> None:
+    older = replaced(TABLE, columns=tuple(c for c in TABLE.columns if c.name != "amount"))
+    lake.commit(write(lake, A, ["1"], table=older), older, rows=1)
+    assert amounts(lake) == [("1", None)]
+    replace(lake, B, ["2"])
+    assert amounts(lake) == [("1", None), ("2", Decimal("1.00"))]
+    assert "amount" in lake.arrow_schema(TABLE.name).names
+    replace(lake, A, ["3"], run_id="again")
+    assert amounts(lake) == [("2", Decimal("1.00")), ("3", Decimal("1.00"))]
+
+
+def test_a_column_that_the_contract_dropped_stays_in_the_lake_and_new_rows_are_empty_there(
+    lake: LakeTables,
+) -> None:
+    replace(lake, A, ["1"])
+    newer = replaced(TABLE, columns=tuple(c for c in TABLE.columns if c.name != "amount"))
+    lake.commit(write(lake, B, ["2"], table=newer), newer, rows=1)
+    assert amounts(lake) == [("1", Decimal("1.00")), ("2", None)]
+
+
+def amounts(lake: LakeTables) -> list[tuple[str, Decimal | None]]:
+    with duckdb.connect() as connection:
+        create_views(connection, lake, ("curated",))
+        return connection.sql(
+            "SELECT company_id, amount FROM curated.companies ORDER BY company_id"
+        ).fetchall()
 
 
 def test_files_nobody_committed_are_invisible(lake: LakeTables) -> None:

@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openpay_assets.cms.csv import read_csv_sql, sql_name, sql_text
+from openpay_assets.cms.csv import read_csv_sql
 from openpay_assets.cms.names import FileKind
 from openpay_assets.cms.simulator.publications import SUMMARIES_SINCE, beside_name
 from openpay_assets.cms.simulator.vocabulary import fill_table, read_data, read_sql
@@ -29,6 +29,7 @@ from openpay_assets.contracts.rules import (
     PHYSICIAN,
     PRACTITIONER,
 )
+from openpay_assets.contracts.sql import sql_name, sql_text
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

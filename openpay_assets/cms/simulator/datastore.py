@@ -9,11 +9,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from openpay_assets.cms.csv import read_csv_sql, read_header, sql_name, sql_text
+from openpay_assets.cms.csv import read_csv_sql, read_header
 from openpay_assets.cms.simulator.site import PublishedFile
 from openpay_assets.cms.simulator.vocabulary import read_data
 from openpay_assets.contracts.model import ColumnType, Dataset
 from openpay_assets.contracts.registry import layouts, source_columns
+from openpay_assets.contracts.sql import sql_name, sql_text
 
 MOST_ROWS = 500
 _COMPARISONS = ("=", "<>", "<", "<=", ">", ">=", "like")

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from openpay_assets.cms.csv import sql_name, sql_text
 from openpay_assets.cms.simulator.records import EMPTY
 from openpay_assets.cms.simulator.vocabulary import (
     fill_table,
@@ -31,6 +30,7 @@ from openpay_assets.contracts.rules import (
     product_slots,
     rules_for,
 )
+from openpay_assets.contracts.sql import sql_name, sql_text
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -9,9 +9,9 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING
 
-from openpay_assets.cms.csv import sql_name
 from openpay_assets.cms.simulator.vocabulary import read_sql, set_variables
 from openpay_assets.contracts.rules import COMPANY_ID, PRODUCT_SLOTS
+from openpay_assets.contracts.sql import sql_name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 
-from openpay_assets.cms.csv import sql_name, sql_text
 from openpay_assets.cms.simulator.entities import product_columns
 from openpay_assets.cms.simulator.vocabulary import read_sql
 from openpay_assets.contracts.model import ColumnType, Dataset
 from openpay_assets.contracts.registry import source_columns
 from openpay_assets.contracts.rules import INVESTIGATOR_SLOTS, PartitionFacts
+from openpay_assets.contracts.sql import sql_name, sql_text
 
 PIPES_SINCE = date(2016, 6, 30)
 """First release with ``|`` between the levels of a specialty; until then ``/ ``."""

@@ -6,10 +6,10 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openpay_assets.cms.csv import sql_text
 from openpay_assets.cms.names import FileKind
 from openpay_assets.cms.simulator.publications import beside_name
 from openpay_assets.contracts.model import Dataset
+from openpay_assets.contracts.sql import sql_text
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -18,9 +18,9 @@ from importlib.resources import files
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from openpay_assets.cms.csv import sql_text
 from openpay_assets.contracts.model import Dataset
 from openpay_assets.contracts.registry import allowed_values
+from openpay_assets.contracts.sql import sql_text
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

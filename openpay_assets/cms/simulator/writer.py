@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openpay_assets.cms.csv import sql_name, sql_text
 from openpay_assets.cms.simulator.dirt import Damage, damaged
 from openpay_assets.cms.simulator.records import (
     EMPTY,
@@ -23,6 +22,7 @@ from openpay_assets.cms.simulator.story import Changes, Story, live
 from openpay_assets.cms.simulator.vocabulary import set_variables
 from openpay_assets.contracts.model import Layout
 from openpay_assets.contracts.rules import RULES, PartitionFacts, Severity
+from openpay_assets.contracts.sql import sql_name, sql_text
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

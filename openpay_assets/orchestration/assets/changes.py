@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from openpay_assets.cms.csv import sql_text
 from openpay_assets.cms.publications import first_publication, published_between
 from openpay_assets.contracts.model import Column, ColumnType, Layout, Table
 from openpay_assets.contracts.registry import (
@@ -27,6 +26,7 @@ from openpay_assets.contracts.registry import (
     quarantine_table,
     staging_table,
 )
+from openpay_assets.contracts.sql import sql_text
 from openpay_assets.lake.tables import Partition
 from openpay_assets.orchestration import checks
 from openpay_assets.orchestration.assets.curated import column_schema, judge, staged_from

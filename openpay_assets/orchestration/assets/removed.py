@@ -12,9 +12,10 @@ from typing import Any
 
 import dagster as dg
 
-from openpay_assets.cms.csv import read_csv_sql, sql_text
+from openpay_assets.cms.csv import read_csv_sql
 from openpay_assets.cms.names import FileKind
 from openpay_assets.contracts.registry import removed_list_header
+from openpay_assets.contracts.sql import sql_text
 from openpay_assets.lake.raw import RawBeside, RawFile
 from openpay_assets.orchestration import checks
 from openpay_assets.orchestration.assets import beside
