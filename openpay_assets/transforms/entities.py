@@ -7,10 +7,11 @@ payment; there the record id alone decides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import ibis
+from ibis import _
 
 from openpay_assets.transforms.shape import as_curated
 
@@ -39,25 +40,25 @@ _PARTITION = ("dataset", "program_year", "release")
 
 def physicians(payments: ir.Table, investigators: ir.Table) -> ir.Table:
     """Return ``curated.physicians``: clinicians as recipients and as named investigators."""
-    received = _people(payments, slot=ibis.literal(0, "int64"), received=1)
-    named = _people(
-        investigators.join(
+
+    def seen(columns: Sequence[str]) -> ir.Table:
+        named = investigators.join(
             payments.select("record_id", "date_of_payment"), "record_id", how="inner"
-        ),
-        slot=None,
-        received=0,
-    )
-    people = received.union(named, distinct=False)
-    return _latest(
-        people,
-        "physicians",
-        ["profile_id"],
-        _PERSON,
-        {
-            "records_as_recipient": people.received.sum(),
-            "records_as_investigator": (1 - people.received).sum(),
-        },
-    )
+        )
+        received = _seen(payments, "profile_id", columns, ibis.literal(0, "int64"))
+        return received.mutate(received=ibis.literal(1, "int64")).union(
+            _seen(named, "profile_id", columns, named.slot).mutate(
+                received=ibis.literal(0, "int64")
+            ),
+            distinct=False,
+        )
+
+    totals = {
+        "records_as_recipient": _.received.sum(),
+        "records_as_investigator": (1 - _.received).sum(),
+    }
+    last = _last(seen([]), ["profile_id"], totals)
+    return _latest(last, seen(_PERSON), "physicians", ["profile_id"], _PERSON)
 
 
 def companies(payments: ir.Table) -> ir.Table:
@@ -78,23 +79,24 @@ def hospitals(payments: ir.Table) -> ir.Table:
 
 
 def _with_totals(payments: ir.Table, table: str, key: str, attributes: Sequence[str]) -> ir.Table:
-    seen = payments.filter(payments[key].notnull()).mutate(
-        **{_ORDER: _order(payments, ibis.literal(0, "int64"))}
-    )
-    totals = {"records": seen.count(), "amount": seen.amount.sum()}
-    return _latest(seen, table, [key], attributes, totals)
+
+    def seen(columns: Sequence[str]) -> ir.Table:
+        return _seen(payments, key, columns, ibis.literal(0, "int64"))
+
+    totals = {"records": _.count(), "amount": _.amount.sum()}
+    last = _last(seen(["amount"]), [key], totals)
+    return _latest(last, seen(attributes), table, [key], attributes)
 
 
-def _people(t: ir.Table, *, slot: ir.IntegerValue | None, received: int) -> ir.Table:
-    named = t.filter(t.profile_id.notnull())
-    return named.select(
-        *_PARTITION,
-        "profile_id",
-        *_PERSON,
-        "date_of_payment",
-        received=ibis.literal(received, "int64"),
-        **{_ORDER: _order(named, named.slot if slot is None else slot)},
-    )
+def _seen(t: ir.Table, key: str, columns: Sequence[str], slot: ir.IntegerValue) -> ir.Table:
+    """Select columns of the records that name an entity, with their order.
+
+    Columns first: what two selections would share, DuckDB keeps in memory or on disk, with every
+    column of every record.
+    """
+    t = t.select(*_PARTITION, key, "date_of_payment", "record_id", *columns, slot=slot)
+    named = t.filter(t[key].notnull())
+    return named.mutate(**{_ORDER: _order(named, named.slot)}).drop("record_id", "slot")
 
 
 def _order(t: ir.Table, slot: ir.IntegerValue) -> ir.StringValue:
@@ -104,16 +106,15 @@ def _order(t: ir.Table, slot: ir.IntegerValue) -> ir.StringValue:
     return day + "|" + digits + t.record_id + "|" + (9 - slot).cast("string")
 
 
-def _latest(
-    t: ir.Table,
-    table: str,
-    key: list[str],
-    attributes: Sequence[str],
-    totals: dict[str, ir.Value],
-) -> ir.Table:
-    last = t.group_by([*_PARTITION, *key]).aggregate(
-        **{_ORDER: t[_ORDER].max(), "last_seen_on": t.date_of_payment.max(), **totals}
+def _last(seen: ir.Table, key: list[str], totals: Mapping[str, ir.Deferred]) -> ir.Table:
+    return seen.group_by([*_PARTITION, *key]).aggregate(
+        **{_ORDER: _[_ORDER].max(), "last_seen_on": _.date_of_payment.max(), **totals}
     )
-    rows = t.select(*key, _ORDER, *attributes)
-    joined = last.join(rows, [*key, _ORDER], how="inner")
+
+
+def _latest(
+    last: ir.Table, seen: ir.Table, table: str, key: list[str], attributes: Sequence[str]
+) -> ir.Table:
+    """Take the attributes of the last record of each entity."""
+    joined = last.join(seen.select(*key, _ORDER, *attributes), [*key, _ORDER], how="inner")
     return as_curated(joined, table, {})
