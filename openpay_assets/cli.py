@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 a check or run failed (the report says which), 2 wrong usa
 from __future__ import annotations
 
 import csv
-import gc
 import json
 import signal
 import sys
@@ -30,6 +29,7 @@ from rich.progress import (
 from rich.table import Table as RichTable
 
 from openpay_assets.contracts.model import Dataset
+from openpay_assets.garbage import collect_less
 from openpay_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,10 +52,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-GARBAGE_THRESHOLDS = (100_000, 50, 100)
-"""Python looks for garbage after 700 new objects. A command makes millions that stay, of modules,
-plans and events: to walk through them again and again took a tenth of a small partition's time."""
 
 
 FAILED, USAGE = 1, 2
@@ -546,7 +542,7 @@ def main() -> None:
     from openpay_assets.cms.http import SiteError
     from openpay_assets.cms.source import ReleaseNotFoundError
 
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    collect_less()
     try:
         app()
     except SiteError as error:

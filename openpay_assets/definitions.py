@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from openpay_assets.contracts.model import Dataset
+from openpay_assets.garbage import collect_less
 from openpay_assets.orchestration.io_managers import (
     DuckDBIOManager,
     LakeIOManager,
@@ -111,4 +112,5 @@ def lake_io_manager(settings: Settings) -> LakeIOManager:
 @dg.definitions
 def defs() -> dg.Definitions:
     """Return the definitions of the environment that the ``OPENPAY_*`` variables describe."""
+    collect_less()
     return build_definitions(Settings())

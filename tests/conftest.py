@@ -10,6 +10,10 @@ import pytest
 from hypothesis import settings
 from staged import Stager
 
+from openpay_assets.garbage import collect_less
+
+collect_less()
+
 # An example is a query or two: none is slow, but the first one compiles and machines are shared.
 settings.register_profile("openpay", deadline=None, max_examples=25)
 settings.load_profile("openpay")

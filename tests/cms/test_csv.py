@@ -17,9 +17,8 @@ from openpay_assets.cms.csv import (
     parse_error,
     read_csv_sql,
     read_header,
-    sql_name,
-    sql_text,
 )
+from openpay_assets.contracts.sql import sql_name, sql_text
 
 COLUMNS = ["A", "B", "C", "D"]
 HEADER = b"A,B,C,D\n"

@@ -38,8 +38,9 @@ def spark_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     builder = SparkSession.builder
     for key, value in session_config("1GB", 2, tmp_path_factory.mktemp("spark")).items():
         builder = builder.config(key, value)
-    # Queries over a few hundred rows end before the second compiler has repaid its time.
-    builder = builder.config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1")
+    # Queries over a few hundred rows end before a second compiler or collector has repaid its time.
+    quick = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    builder = builder.config("spark.driver.extraJavaOptions", quick)
     session = builder.getOrCreate()
     yield session
     session.stop()
