@@ -53,7 +53,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-
 FAILED, USAGE = 1, 2
 STEPS, REFERENCE_STEPS = 14, 5
 """Steps of the partition job: raw files, removed list, stage, seven curated tables, three of the

@@ -262,6 +262,7 @@ def is_npi(npi: ir.StringValue) -> ir.BooleanValue:
     # is named, elsewhere once.
     number = npi.re_search("^[12][0-9]{9}\\z").ifelse(npi, ibis.null("string")).try_cast("int64")
     digits = [(number // 10**power) % 10 for power in range(9, -1, -1)]
+    # Doubling a digit and adding the digits of the result.
     doubled = [d * 2 // 10 + d * 2 % 10 for d in digits[0:9:2]]
     total = sum(doubled + digits[1:10:2], start=24)
     return (total % 10 == 0).identical_to(npi.isnull().ifelse(ibis.null("boolean"), True))

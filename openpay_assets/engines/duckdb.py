@@ -52,9 +52,9 @@ def duckdb_compiler() -> Any:
     class FastCompiler(DuckDBCompiler):  # type: ignore[misc]
         """Ibis's compiler for DuckDB.
 
-        ``concat`` takes NULL for empty, so it needs no coalesce per column; whole numbers that are
-        divided need no float in between. Selects stay nested: fused into one, an expression is
-        repeated wherever it is used, for Ibis to compile and for DuckDB to compute.
+        ``concat`` takes NULL for empty, so it needs no coalesce per column. Selects stay nested:
+        fused into one, an expression is repeated wherever it is used, for Ibis to compile and for
+        DuckDB to compute.
         """
 
         __slots__ = ()
@@ -75,14 +75,6 @@ def duckdb_compiler() -> Any:
                 return super().visit_StringJoin(op, sep=sep, arg=arg)
             pieces = [piece for text in texts for piece in (sep, text)][1:]
             return sge.Anonymous(this="concat", expressions=pieces)
-
-        def visit_FloorDivide(self, op: Any, *, left: Any, right: Any) -> Any:  # noqa: N802
-            """Divide whole numbers as such when both are known not to be negative."""
-            if not (op.left.dtype.is_integer() and op.right.dtype.is_integer()):
-                return super().visit_FloorDivide(op, left=left, right=right)
-            return self.cast(
-                sge.IntDiv(this=sge.paren(left), expression=sge.paren(right)), op.dtype
-            )
 
     return FastCompiler()
 

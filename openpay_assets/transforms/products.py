@@ -60,7 +60,7 @@ def _shared(t: ir.Table) -> ir.Table:
         count=t[FILLED].length().nullif(0),
         cents=(t.amount.cast("decimal(20, 2)") * 100).cast("int64"),
     )
-    # Division may go through a float; what it is off by beyond 2^53 cents is put right.
+    # Division goes through a float; what it is off by beyond 2^53 cents is put right.
     t = t.mutate(rough=t.cents // t["count"])
     t = t.mutate(even=t.rough + (t.cents - t.rough * t["count"]) // t["count"])
     return t.mutate(left=t.cents % t["count"], weight=1 / t["count"].cast("float64"))
@@ -71,14 +71,8 @@ def _shares(t: ir.Table) -> dict[str, ir.Value]:
     share = t.even + (rank <= t.left).cast("int64")
     return {
         "weight": t.weight,
-        "allocated_amount": _dollars(share),
+        "allocated_amount": share.cast("decimal(20, 0)") * Decimal("0.01"),
     }
-
-
-def _dollars(cents: ir.IntegerValue) -> ir.DecimalValue:
-    """Write cents as dollars; the parts fit 64 bits, where the whole times 0.01 would not."""
-    rest = (cents % 100).cast("decimal(18, 0)") * Decimal("0.01")
-    return (cents // 100).cast("decimal(18, 2)") + rest.cast("decimal(18, 2)")
 
 
 def _of_slot(
