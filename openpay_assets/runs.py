@@ -23,10 +23,12 @@ from openpay_assets.cms.download import watched
 from openpay_assets.cms.source import SLICE, Progress, ReleaseNotFoundError
 from openpay_assets.lake.manifest import Manifest, write_manifest
 from openpay_assets.lake.raw import RawFile, RawZone
+from openpay_assets.lake.running import running
 from openpay_assets.lake.tables import Partition
 from openpay_assets.orchestration.records import (
     STATUSES,
     CheckReport,
+    end_left_behind,
     new_manifest,
     record_run,
 )
@@ -120,29 +122,32 @@ def _run(
     config: dict[str, Any] = {**QUIET, **release_config(release, first_asset)}
     run_id = str(uuid.uuid4())
     key = str(partition) if partition else None
-    started = new_manifest(run_id, job_name, key, settings)
+    root = Path(settings.lake)
+    graph = job.asset_layer.asset_graph
     with instance_of(settings) as instance:
-        path = write_manifest(Path(settings.lake), started)
-        # dbt prints every model and test; the run keeps that beside its manifest.
-        log = path.with_name("stdout.log")
-        try:
-            with (
-                _Watched(instance, run_id, on_step),
-                log.open("w", encoding="utf-8") as stdout,
-                redirect_stdout(stdout),
-                watched(on_bytes),
-            ):
-                job.execute_in_process(
-                    partition_key=key,
-                    instance=instance,
-                    run_config=config,
-                    run_id=run_id,
-                    raise_on_error=False,
-                )
-        finally:
-            # Also when it was interrupted; a run that was refused left nothing to record.
-            if record := instance.get_run_record_by_id(run_id):
-                manifest = record_run(record, instance, job.asset_layer.asset_graph, settings)
+        end_left_behind(instance, graph, settings)
+        with running(root, run_id):
+            path = write_manifest(root, new_manifest(run_id, job_name, key, settings))
+            # dbt prints every model and test; the run keeps that beside its manifest.
+            log = path.with_name("stdout.log")
+            try:
+                with (
+                    _Watched(instance, run_id, on_step),
+                    log.open("w", encoding="utf-8") as stdout,
+                    redirect_stdout(stdout),
+                    watched(on_bytes),
+                ):
+                    job.execute_in_process(
+                        partition_key=key,
+                        instance=instance,
+                        run_config=config,
+                        run_id=run_id,
+                        raise_on_error=False,
+                    )
+            finally:
+                # Also when it was interrupted; a run that was refused left nothing to record.
+                if record := instance.get_run_record_by_id(run_id):
+                    manifest = record_run(record, instance, graph, settings)
         return _report(manifest, partition, path)
 
 

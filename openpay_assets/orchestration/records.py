@@ -1,7 +1,8 @@
 """Records of runs: what every run leaves in the metadata zone, whoever launched it.
 
 A manifest and OpenLineage events are made from the events that the Dagster instance keeps of a run,
-by the same functions for every way of launching one. The openpay command writes them as soon as its run ends. Runs of the
+by the same functions for every way of launching one. The openpay command writes them as soon as its
+run ends; of a run whose process was killed, the next command or the sensor below does. Runs of the
 UI, of a backfill or of the release sensor end in processes of Dagster: hooks see steps there, not
 runs, and resources are torn down before the status is known, or never in a process that is killed.
 So a sensor looks for runs that ended and left no manifest. It needs the daemon, as those runs do,
@@ -19,8 +20,9 @@ import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 import openpay_assets
-from openpay_assets.lake.manifest import Manifest, read_manifest, write_manifest
+from openpay_assets.lake.manifest import Manifest, manifest_path, read_manifest, write_manifest
 from openpay_assets.lake.openlineage import write_lineage
+from openpay_assets.lake.running import left_behind
 from openpay_assets.orchestration.jobs import HEALTH_JOB
 from openpay_assets.settings import Settings
 
@@ -31,6 +33,9 @@ STATUSES = {
 }
 INTERRUPTED = "interrupted"
 """Status of a run that its process left before it ended."""
+KILLED = (
+    "The process of this run ended before the run did: it was killed, or the machine went down."
+)
 RECORDED_EVENTS = {
     dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
     dg.DagsterEventType.ASSET_MATERIALIZATION,
@@ -79,6 +84,30 @@ def record_run(
     write_lineage(root, manifest, upstream(manifest, graph))
     write_manifest(root, manifest)
     return manifest
+
+
+def end_left_behind(
+    instance: dg.DagsterInstance, graph: BaseAssetGraph[Any], settings: Settings
+) -> list[str]:
+    """End and record the runs of the openpay command whose process was killed; return their ids.
+
+    Until then Dagster shows them as running: nobody is left to say otherwise. Of a run that was
+    killed before Dagster knew of it there is nothing to end but its manifest.
+    """
+    root = Path(settings.lake)
+    ended = []
+    for run_id in left_behind(root):
+        run = instance.get_run_by_id(run_id)
+        if run and not run.is_finished:
+            instance.report_run_failed(run, KILLED)
+        if record := instance.get_run_record_by_id(run_id):
+            record_run(record, instance, graph, settings)
+        elif manifest_path(root, run_id).exists():
+            manifest = read_manifest(root, run_id)
+            manifest.status, manifest.error = INTERRUPTED, KILLED
+            write_manifest(root, manifest)
+        ended.append(run_id)
+    return ended
 
 
 def upstream(manifest: Manifest, graph: BaseAssetGraph[Any]) -> dict[str, list[str]]:
@@ -251,6 +280,7 @@ def records_sensor(settings: Settings) -> dg.SensorDefinition:
         description="Writes the manifest of each run that ended without one.",
     )
     def run_records(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        graph = _graph(context)
         since = datetime.fromisoformat(context.cursor) - OVERLAP if context.cursor else None
         ended = context.instance.get_run_records(
             dg.RunsFilter(statuses=list(STATUSES), updated_after=since),
@@ -259,29 +289,39 @@ def records_sensor(settings: Settings) -> dg.SensorDefinition:
         )
         due = unrecorded(ended, Path(settings.lake))
         now = due[:RUNS_PER_TICK]
-        failed = _record_each(now, context, settings)
+        failed = _record_each(now, context.instance, graph, settings)
         if failed:
             listed = "; ".join(f"{run_id}: {error}" for run_id, error in failed.items())
             raise RecordsError(f"{len(failed)} of {len(now)} runs could not be recorded. {listed}")
         last = now[-1] if len(due) > len(now) else (ended[-1] if ended else None)
         if last is not None:
             context.update_cursor(last.update_timestamp.astimezone(UTC).isoformat())
-        return dg.SkipReason(f"{len(now)} runs recorded, {len(due) - len(now)} left for later.")
+        killed = end_left_behind(context.instance, graph, settings)
+        return dg.SkipReason(
+            f"{len(now)} runs recorded, {len(due) - len(now)} left for later, "
+            f"{len(killed)} killed ones ended."
+        )
 
     return run_records
 
 
-def _record_each(
-    records: Iterable[dg.RunRecord], context: dg.SensorEvaluationContext, settings: Settings
-) -> Mapping[str, Exception]:
-    """Record runs; one that fails must not keep the others from it. Return what failed."""
+def _graph(context: dg.SensorEvaluationContext) -> BaseAssetGraph[Any]:
     if context.repository_def is None:
         raise RecordsError("The sensor is evaluated outside a code location: no asset is known.")
-    graph = context.repository_def.asset_graph
+    return context.repository_def.asset_graph
+
+
+def _record_each(
+    records: Iterable[dg.RunRecord],
+    instance: dg.DagsterInstance,
+    graph: BaseAssetGraph[Any],
+    settings: Settings,
+) -> Mapping[str, Exception]:
+    """Record runs; one that fails must not keep the others from it. Return what failed."""
     failed: dict[str, Exception] = {}
     for record in records:
         try:
-            record_run(record, context.instance, graph, settings)
+            record_run(record, instance, graph, settings)
         except Exception as error:
             failed[record.dagster_run.run_id] = error
     return failed

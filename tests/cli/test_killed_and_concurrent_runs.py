@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -12,13 +13,16 @@ from command import Lenient, OpenPay
 
 from openpay_assets.cms.simulator import simulate
 from openpay_assets.contracts.model import Dataset
+from openpay_assets.orchestration.records import KILLED
+from openpay_assets.runs import instance_of
+from openpay_assets.settings import Settings
 
 YEAR = 2023
 
 
 @pytest.mark.slow
 def test_runs_killed_at_every_stage_change_nothing_and_the_last_ends_as_an_undisturbed_one(
-    finished: OpenPay, site: Path, tmp_path: Path
+    finished: OpenPay, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = tmp_path / "lake"
     openpay = Lenient(lake, site)
@@ -42,6 +46,12 @@ def test_runs_killed_at_every_stage_change_nothing_and_the_last_ends_as_an_undis
     # By now staging and the curated tables have been committed over themselves: same contents.
     assert openpay.hashes() == complete
     assert len(complete) > 20
+    manifests = [json.loads(x.read_text()) for x in lake.glob("metadata/runs/*/manifest.json")]
+    assert sorted(x["status"] for x in manifests) == ["failed"] * len(signs) + ["succeeded"]
+    assert {x["error"] for x in manifests} == {KILLED, None}
+    monkeypatch.setenv("DAGSTER_HOME", "put back after the instance is opened")
+    with instance_of(Settings(lake=str(lake))) as instance:
+        assert {x.is_finished for x in instance.get_runs()} == {True}
 
 
 @pytest.mark.slow

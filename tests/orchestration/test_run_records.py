@@ -20,6 +20,7 @@ from house import UP_TO_CURATED, Base, House
 from openpay_assets.contracts.registry import curated_table
 from openpay_assets.lake.manifest import Manifest, manifest_path, read_manifest, write_manifest
 from openpay_assets.lake.openlineage import lineage_events, lineage_path
+from openpay_assets.lake.running import running
 from openpay_assets.orchestration import records
 from openpay_assets.orchestration.jobs import HEALTH_JOB, PARTITION_JOB
 from openpay_assets.settings import Settings
@@ -68,6 +69,13 @@ class Watch:
         if not manifest_path(self.root, run.run_id).exists():
             return None
         return read_manifest(self.root, run.run_id).status
+
+
+def left(root: Path, run_id: str) -> None:
+    """Leave what a run leaves whose process is killed: its lock file, locked by nobody."""
+    path = root / "metadata" / "running" / run_id
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
 
 
 @pytest.fixture
@@ -237,6 +245,59 @@ def test_a_run_that_cannot_be_recorded_fails_the_tick_and_is_tried_again(
     monkeypatch.undo()
     assert "1 runs recorded" in watch.tick()
     assert watch.status(broken) == "canceled"
+
+
+def test_a_run_whose_process_was_killed_is_ended_and_recorded(watch: Watch) -> None:
+    killed, alive = watch.launch(by_dagster=False), watch.launch(by_dagster=False)
+    with running(watch.root, alive.run_id):
+        left(watch.root, killed.run_id)
+        assert "1 killed ones ended" in watch.tick()
+        assert "0 killed ones ended" in watch.tick()
+        found = watch.instance.get_run_by_id(alive.run_id)
+        assert found is not None
+        assert found.status is dg.DagsterRunStatus.STARTED
+        assert watch.status(alive) is None
+    manifest = read_manifest(watch.root, killed.run_id)
+    assert (manifest.status, manifest.error) == ("failed", records.KILLED)
+    ended = watch.instance.get_run_by_id(killed.run_id)
+    assert ended is not None
+    assert ended.status is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_killed_before_it_was_recorded_keeps_how_it_ended(watch: Watch) -> None:
+    run = watch.launch(by_dagster=False)
+    watch.instance.report_run_canceled(run)
+    left(watch.root, run.run_id)
+    watch.tick()
+    manifest = read_manifest(watch.root, run.run_id)
+    assert (manifest.status, manifest.error) == ("canceled", None)
+
+
+def test_a_run_killed_before_dagster_knew_of_it_says_so_in_its_manifest(watch: Watch) -> None:
+    write_manifest(watch.root, Manifest("early", KEY))
+    left(watch.root, "early")
+    left(watch.root, "earlier")
+    assert "2 killed ones ended" in watch.tick()
+    manifest = read_manifest(watch.root, "early")
+    assert (manifest.status, manifest.error) == ("interrupted", records.KILLED)
+    assert not manifest_path(watch.root, "earlier").exists()
+
+
+def test_a_killed_run_that_cannot_be_recorded_is_tried_again(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = watch.launch(by_dagster=False)
+    left(watch.root, run.run_id)
+
+    def full(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(records, "write_lineage", full)
+    with pytest.raises(OSError, match="disk full"):
+        watch.tick()
+    monkeypatch.undo()
+    assert "1 killed ones ended" in watch.tick()
+    assert watch.status(run) == "failed"
 
 
 def test_many_runs_are_recorded_over_several_ticks(
