@@ -47,6 +47,10 @@ TRAVEL = "Travel and Lodging"
 PRODUCT_SLOTS = range(1, 6)
 INVESTIGATOR_SLOTS = range(1, 6)
 
+DEBRIS = "no_spreadsheet_debris"
+DEBRIS_WORDS = ("#N/A", "#REF!", "-- SELECT --")
+"""What spreadsheets and forms leave where a value is missing."""
+
 LARGE_AMOUNT = 100_000_000
 """US dollars above which a single payment deserves a look; the largest known real one is 90 million."""
 
@@ -304,6 +308,22 @@ def _npi(t: ir.Table, facts: PartitionFacts) -> ir.BooleanValue:
     return is_npi(t["physician_npi" if ownership else "covered_recipient_npi"])
 
 
+def _investigator_npis(t: ir.Table, _: PartitionFacts) -> ir.BooleanValue:
+    # The least of them, not AND: inside a condition an engine takes the number apart ten times.
+    return ibis.least(*(is_npi(t[column]) for column in _INVESTIGATOR_NPIS))
+
+
+def _investigator_types(t: ir.Table, _: PartitionFacts) -> ir.BooleanValue:
+    kinds = (t[column] for column in _INVESTIGATOR_TYPES)
+    return _all(kind.isnull() | one_of(kind, (PHYSICIAN, PRACTITIONER)) for kind in kinds)
+
+
+_INVESTIGATOR_NPIS = tuple(f"principal_investigator_{n}_npi" for n in INVESTIGATOR_SLOTS)
+_INVESTIGATOR_TYPES = tuple(
+    f"principal_investigator_{n}_covered_recipient_type" for n in INVESTIGATOR_SLOTS
+)
+
+
 # --- payments ------------------------------------------------------------------------------------
 
 
@@ -342,7 +362,7 @@ def _indicators_known(t: ir.Table, facts: PartitionFacts) -> ir.BooleanValue:
 def _no_debris(t: ir.Table, _: PartitionFacts) -> ir.BooleanValue:
     """Look for it in the joined text, one scan for all columns; the pattern only where needed."""
     joined = t[JOINED]
-    inside = _any(joined.contains(x) for x in ("#N/A", "#REF!", "-- SELECT --"))
+    inside = _any(joined.contains(x) for x in DEBRIS_WORDS)
     possible = _any(joined.contains(x) for x in ("'", '"', "\t"))
     leading = possible.ifelse(joined.re_search(f"{FIELD_SEPARATOR}['\t\"]"), False)
     return ~(inside | leading)
@@ -421,6 +441,9 @@ RULES: tuple[Rule, ...] = (
          needs=("covered_recipient_npi",), datasets=_PAYMENTS, columns=("covered_recipient_npi",)),
     Rule("R07", "physician_npi_valid", _W, _npi,
          "Ten digits, 1 or 2 first, Luhn with 80840.", needs=("physician_npi",), datasets=_OWNERSHIP, columns=("physician_npi",)),
+    Rule("R07", "investigator_npis_valid", _W, _investigator_npis,
+         "As the recipient's; curated investigators leave an invalid one empty.",
+         needs=_INVESTIGATOR_NPIS, datasets=_RESEARCH, columns=_INVESTIGATOR_NPIS),
     Rule("R09", "state_known", _W, _state_known,
          "792 legacy rows carry something else than a state, territory or military code.", columns=("recipient_state",)),
     Rule("R10", "zip_valid", _W, lambda t, _: t.recipient_zip_code.re_search("^[0-9]{5}(-[0-9]{4})?\\z") & ~t.recipient_zip_code.startswith("00000"),
@@ -433,6 +456,9 @@ RULES: tuple[Rule, ...] = (
          "Stock was split in three from PY2016.", datasets=_PAYMENTS, columns=(_FORM,)),
     Rule("R13", "indicators_known", _W, _indicators_known,
          "Yes/No and short code lists; true/false means a database in between.", datasets=_PAYMENTS),
+    Rule("R13", "investigator_types_known", _W, _investigator_types,
+         "An investigator is a physician or a non-physician practitioner; curated ones leave anything else empty.",
+         needs=_INVESTIGATOR_TYPES, datasets=_RESEARCH, columns=_INVESTIGATOR_TYPES),
     Rule("R14", "specialty_known", _W, _specialty_known,
          "A path through the provider taxonomy starts with one of its groups.", columns=("covered_recipient_specialty_1", "physician_specialty")),
     Rule("R15", "practitioner_in_era", _W, lambda t, f: (t.covered_recipient_type != PRACTITIONER) | (f.program_year >= 2021),
@@ -452,8 +478,8 @@ RULES: tuple[Rule, ...] = (
          datasets=_PAYMENTS, needs=("related_product_indicator",)),
     Rule("R21", "clinicaltrials_id_valid", _W, lambda t, _: t.clinicaltrials_gov_identifier.re_search("^NCT[0-9]{8}\\z"),
          "NCT and eight digits; ABC12345678 exists.", datasets=_RESEARCH, columns=("clinicaltrials_gov_identifier",)),
-    Rule("R22", "no_spreadsheet_debris", _W, _no_debris,
-         "#N/A, #REF!, -- SELECT --, and values that start with an apostrophe, a tab or a quote."),
+    Rule("R22", DEBRIS, _W, _no_debris,
+         "#N/A, #REF!, -- SELECT --, and values that start with an apostrophe, a tab or a quote; curated tables are without."),
     Rule("R23", "travel_only_for_travel", _W, _travel_only,
          "Travel fields belong to travel and lodging.", datasets=_GENERAL, columns=("city_of_travel", "state_of_travel", _NATURE)),
     Rule("R24", "third_party_coherent", _W, _third_party_coherent,

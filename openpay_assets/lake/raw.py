@@ -8,12 +8,13 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
-from openpay_assets.cms.names import BesideFile
-from openpay_assets.cms.source import SLICE
+from openpay_assets.cms.names import BesideFile, FileKind, parse_name
+from openpay_assets.cms.source import SLICE, Release
 from openpay_assets.lake.tables import Partition
 
 CHUNK = 1024 * 1024
@@ -178,6 +179,26 @@ class RawZone:
                 return _beside(file, target, published_size, digest, source, landed=False)
         return None
 
+    def landed(self, partition: Partition, release: date) -> Release | None:
+        """Return a release of a partition as it landed, wherever it came from; None without it."""
+        for path in sorted(self.folder(partition, release).glob("*.csv")):
+            if name := parse_name(path.name):
+                return Release(name, str(path), path.stat().st_size)
+        return None
+
+    def landed_with(self, kind: FileKind, release: date, program_year: int) -> list[RawBeside]:
+        """Return the landed files of a kind that tell about a program year of a release."""
+        found = {
+            str(x["path"]): x
+            for x in self._audits(str(kind))
+            if x["release"] == str(release) and x["program_year"] in (None, program_year)
+        }
+        return [
+            RawBeside(**{x.name: audit[x.name] for x in fields(RawBeside)} | {"landed": False})
+            for path, audit in sorted(found.items())
+            if Path(path).exists()
+        ]
+
     def _land(self, source: Path, target: Path, release: date) -> tuple[str, bool]:
         """Move a download of this lake, copy anything else, or find the same bytes in place.
 
@@ -222,7 +243,7 @@ class RawZone:
         """Read back every audit line."""
         return self._audits("*")
 
-    def _audits(self, name: str) -> Iterator[dict[str, object]]:
+    def _audits(self, name: str) -> Iterator[dict[str, Any]]:
         for path in sorted((self.root / "metadata" / "file_audits").glob(f"{name}.jsonl")):
             for line in path.read_text(encoding="utf-8").splitlines():
                 yield json.loads(line)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import ibis
 
 from openpay_assets.contracts.rules import (
+    DEBRIS,
+    DEBRIS_WORDS,
     HOSPITAL,
     NONCOVERED_ENTITY,
     PHYSICIAN,
@@ -66,6 +68,60 @@ def with_npi(t: ir.Table, column: str) -> ir.Table:
     )
 
 
+FREE_TEXT = (
+    "first_name",
+    "middle_name",
+    "last_name",
+    "name_suffix",
+    "full_name",
+    "primary_type",
+    "specialty",
+    "hospital_name",
+    "city",
+    "state",
+    "zip_code",
+    "country",
+    "company_name",
+    "company_state",
+    "company_country",
+    "submitting_company_name",
+    "travel_city",
+    "travel_state",
+    "travel_country",
+    "third_party_name",
+    "contextual_information",
+    "noncovered_recipient_name",
+    "study_name",
+    "research_link",
+    "research_context",
+    "terms_of_interest",
+    "product_name",
+    "product_category",
+)
+"""Curated columns that hold what somebody typed."""
+
+
+def without_debris(t: ir.Table) -> ir.Table:
+    """Clean the free text of rows that a spreadsheet or a form left its marks in.
+
+    Those are the rows that staging warned about; ``t`` has their ``warnings``. A value that is
+    ``#N/A`` or the like becomes NULL; an apostrophe, tab or pair of quotes around one goes.
+    """
+    marked = t.mutate(has_debris=t.warnings.contains(DEBRIS))
+    cleaned = {
+        name: marked.has_debris.ifelse(_bare(marked[name]), marked[name])
+        for name in FREE_TEXT
+        if name in t.columns
+    }
+    return marked.mutate(**cleaned).drop("has_debris")
+
+
+def _bare(value: ir.StringValue) -> ir.StringValue:
+    bare = value.re_replace("^['\t\"]+", "")
+    bare = value.startswith('"').ifelse(bare.re_replace('"+\\z', ""), bare).nullif("")
+    return one_of(bare, DEBRIS_WORDS).ifelse(ibis.null("string"), bare)
+
+
 def taxonomy_path(value: ir.StringValue) -> ir.StringValue:
     """Delimit a specialty path by ``|``; until January 2016 CMS wrote ``/ ``."""
     return value.replace("/ ", "|")
@@ -74,6 +130,11 @@ def taxonomy_path(value: ir.StringValue) -> ir.StringValue:
 def nature(value: ir.StringValue) -> ir.StringValue:
     """Give a nature of payment its one spelling: some releases lack a blank before a bracket."""
     return value.replace("fees(teaching", "fees (teaching")
+
+
+def product_indicator(value: ir.StringValue) -> ir.StringValue:
+    """Give the product indicator of old layouts its one spelling: Non-Covered since 2019."""
+    return value.replace("Non-covered", "Non-Covered")
 
 
 def yes(value: ir.StringValue) -> ir.BooleanValue:

@@ -24,7 +24,6 @@ _PERSON = (
     "middle_name",
     "last_name",
     "name_suffix",
-    "recipient_type",
     "primary_type",
     "specialty",
     "city",
@@ -56,8 +55,10 @@ def physicians(payments: ir.Table, investigators: ir.Table) -> ir.Table:
     totals = {
         "records_as_recipient": _.received.sum(),
         "records_as_investigator": (1 - _.received).sum(),
+        # Ownership gives none, nor do investigators before PY2021: of the last record that does.
+        "recipient_type": _.recipient_type.argmax(_[_ORDER], where=_.recipient_type.notnull()),
     }
-    last = _last(seen([]), ["profile_id"], totals)
+    last = _last(seen(["recipient_type"]), ["profile_id"], totals)
     return _latest(last, seen(_PERSON), "physicians", ["profile_id"], _PERSON)
 
 

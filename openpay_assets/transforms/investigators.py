@@ -35,7 +35,6 @@ def _slot(staged: ir.Table, slot: int) -> ir.Table:
     prefix = f"principal_investigator_{slot}_"
     with_any = staged.filter(filled(staged, investigator_fields(slot)))
     t = cleaning.with_npi(with_any, f"{prefix}npi")
-    name = cleaning.person_name(t[f"{prefix}last_name"], t[f"{prefix}first_name"])
     values = {
         **{
             column: t[f"{prefix}{column}"]
@@ -52,7 +51,7 @@ def _slot(staged: ir.Table, slot: int) -> ir.Table:
         },
         "slot": ibis.literal(slot, "int64"),
         "npi": t.npi,
-        "full_name": ibis.coalesce(name, t[f"legacy_{prefix}full_name"]),
+        "full_name": t[f"legacy_{prefix}full_name"],
         "recipient_type": cleaning.recipient_type(t[f"{prefix}covered_recipient_type"]),
         "country": cleaning.country(t[f"{prefix}country"]),
         "primary_type": t[f"{prefix}primary_type_1"],
@@ -61,4 +60,6 @@ def _slot(staged: ir.Table, slot: int) -> ir.Table:
         "company_id": t[COMPANY_ID],
         "recipient_key": recipient_key(t, Dataset.RESEARCH),
     }
-    return as_curated(t, "investigators", values)
+    t = cleaning.without_debris(t.mutate(**values))
+    name = ibis.coalesce(cleaning.person_name(t.last_name, t.first_name), t.full_name)
+    return as_curated(t, "investigators", {"full_name": name})

@@ -67,13 +67,22 @@ def payments(staged: ir.Table, dataset: Dataset) -> ir.Table:
     amount invested, and ``value_of_interest`` the second measure.
     """
     t = cleaning.with_npi(staged, f"{_prefix(dataset)}_npi")
+    t = cleaning.without_debris(t.mutate(**_values(t, dataset)))
+    # Named last: by the names that cleaning left.
+    names = [cleaning.person_name(t.last_name, t.first_name)]
+    names += [t[x] for x in ("hospital_name", "noncovered_recipient_name") if x in t.columns]
+    return as_curated(t, "payments", {"recipient_name": ibis.coalesce(*names)})
+
+
+def _values(t: ir.Table, dataset: Dataset) -> dict[str, ir.Value]:
+    """Derive the curated columns as they are reported."""
     renamed = {
         **SHARED,
         **{Dataset.GENERAL: GENERAL, Dataset.RESEARCH: RESEARCH, Dataset.OWNERSHIP: OWNERSHIP}[
             dataset
         ],
     }
-    values: dict[str, ir.Value] = {
+    return {
         **{name: t[column] for name, column in renamed.items()},
         **_recipient(t, dataset),
         "recipient_key": recipient_key(t, dataset),
@@ -84,7 +93,6 @@ def payments(staged: ir.Table, dataset: Dataset) -> ir.Table:
         "product_count": _count(t, _product_fields(dataset)),
         "investigator_count": _count(t, _investigator_fields(dataset)),
     }
-    return as_curated(t, "payments", values)
 
 
 def _prefix(dataset: Dataset) -> str:
@@ -104,22 +112,14 @@ def _recipient(t: ir.Table, dataset: Dataset) -> dict[str, ir.Value]:
         "primary_type": t[f"{prefix}_primary_type{suffix}"],
         "specialty": cleaning.taxonomy_path(t[f"{prefix}_specialty{suffix}"]),
     }
-    name = cleaning.person_name(person["last_name"], person["first_name"])
     if dataset is Dataset.OWNERSHIP:
-        return {**person, "recipient_name": name}
-    hospital = {
+        return person
+    return {
+        **person,
         "hospital_id": t.teaching_hospital_id,
         "hospital_ccn": t.teaching_hospital_ccn,
         "hospital_name": t.teaching_hospital_name,
-    }
-    other = (
-        t.noncovered_recipient_entity_name if dataset is Dataset.RESEARCH else ibis.null("string")
-    )
-    return {
-        **person,
-        **hospital,
         "recipient_type": cleaning.recipient_type(t.covered_recipient_type),
-        "recipient_name": ibis.coalesce(name, hospital["hospital_name"], other),
     }
 
 
@@ -129,7 +129,9 @@ def _details(t: ir.Table, dataset: Dataset) -> dict[str, ir.Value]:
     shared = {
         "date_of_payment": t.date_of_payment,
         "form_of_payment": t.form_of_payment_or_transfer_of_value,
-        "related_product": ibis.coalesce(t.related_product_indicator, t.legacy_product_indicator),
+        "related_product": ibis.coalesce(
+            t.related_product_indicator, cleaning.product_indicator(t.legacy_product_indicator)
+        ),
     }
     if dataset is Dataset.RESEARCH:
         categories = [t[f"expenditure_category{n}"] for n in range(1, 7)]

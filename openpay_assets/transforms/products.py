@@ -49,7 +49,9 @@ def payment_products(staged: ir.Table, layout: Layout) -> ir.Table:
     prepared = staged.mutate(**derived, **{FILLED: filled_slots})
     some = prepared.filter(prepared[FILLED].length() > 0)
     t = _shared(some).mutate(position=_[FILLED].unnest())
-    return as_curated(t, NAME, {**_shares(t), **_of_slot(t, slots, products), **_keys(t, layout)})
+    t = t.mutate(**_shares(t), **_of_slot(t, slots, products), **_keys(t, layout))
+    t = cleaning.without_debris(t)
+    return as_curated(t, NAME, {"is_named": t.is_named & t.product_name.notnull()})
 
 
 def _shared(t: ir.Table) -> ir.Table:

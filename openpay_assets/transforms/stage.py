@@ -33,6 +33,7 @@ from openpay_assets.contracts.rules import (
     text_of,
     typed_columns,
 )
+from openpay_assets.transforms import cleaning
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -148,8 +149,9 @@ def _parse(text: ir.StringValue, kind: ColumnType) -> ir.Value:
 def _joined(t: ir.Table, layout: Layout) -> ir.StringValue:
     """Join the normalised business columns: one md5 over one text costs far less than many.
 
-    Normalised means that a specialty path is delimited by ``|``: until January 2016 CMS wrote
-    ``/ ``, which alone would make most rows of a republication look changed. A column that the
+    Normalised means one spelling of what CMS wrote otherwise in other years: until January 2016
+    ``/ `` delimited specialty paths, which alone would make most rows of a republication look
+    changed. A column that the
     layout lacks counts as empty, so that equal records hash alike in every layout.
     """
     parts: list[ir.StringValue] = [ibis.literal("")]
@@ -171,7 +173,13 @@ def _joined(t: ir.Table, layout: Layout) -> ir.StringValue:
 
 def normalised(value: ir.StringValue, column: Column) -> ir.StringValue:
     """Return the text of a column as releases are compared: format-only churn removed."""
-    return value.replace("/ ", "|") if column.pattern == "taxonomy_path" else value
+    if column.pattern == "taxonomy_path":
+        return cleaning.taxonomy_path(value)
+    spelling = {
+        "nature_of_payment": cleaning.nature,
+        "product_indicator": cleaning.product_indicator,
+    }.get(column.values)
+    return spelling(value) if spelling else value
 
 
 def _flag(rule: Rule) -> str:

@@ -151,6 +151,12 @@ def _broken() -> Iterator[Case]:
     bad_npis = ("042697983", "1234567890", "3234567893", "12345678930", "123456789X", "0000000000")
     yield from _column("npi_valid", PAYMENTS, npi, *bad_npis)
     yield from _column("physician_npi_valid", (O4,), "physician_npi", *bad_npis)
+    for slot in (1, 2):
+        who = f"principal_investigator_{slot}"
+        yield from _column("investigator_npis_valid", (R4,), f"{who}_npi", *bad_npis)
+        kinds = ("Physician", "Covered Recipient Teaching Hospital", "true")
+        kind = f"{who}_covered_recipient_type"
+        yield from _column("investigator_types_known", (R4,), kind, *kinds)
     states = ("0R", "XX", "ca", "California", "C")
     yield from _column("state_known", EVERY_DATASET, "recipient_state", *states)
     in_us = ({"recipient_country": c, "recipient_state": "ZZ"} for c in ("US", "usa", None))
@@ -308,6 +314,11 @@ def _sound() -> Iterator[Case]:
         "practitioner_in_era", (G4_NEW, R4_NEW), "covered_recipient_type", PRACTITIONER
     )
     yield from _column("npi_valid", PAYMENTS, "covered_recipient_npi", NPI, "1245319599", None)
+    who = "principal_investigator_1"
+    yield from _column("investigator_npis_valid", (R4,), f"{who}_npi", NPI, None)
+    kinds = ("Covered Recipient Physician", PRACTITIONER, None)
+    kind = f"{who}_covered_recipient_type"
+    yield from _column("investigator_types_known", (R4, R4_NEW), kind, *kinds)
     states = ("PR", "AE", "FM", "UM", "DC", None)
     yield from _column("state_known", EVERY_DATASET, "recipient_state", *states)
     abroad = {

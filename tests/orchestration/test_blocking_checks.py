@@ -246,6 +246,16 @@ def test_clinicians_without_npi_block_from_2021(house: House) -> None:
     assert run.report("staging:npi_filled")["people"] == 3
 
 
+def test_fewer_npis_than_usual_are_warned_about_and_stop_nothing(house: House) -> None:
+    at = next_release(GENERAL)
+    house.publish(at, [{"covered_recipient_npi": None}, *[{}] * 39])
+    run = house.run(key(at), assets=STAGED)
+    assert run.success, run.failures
+    assert run.failed_checks() == set()
+    assert not run.passed("staging:npi_filled")
+    assert "39 of 40 clinicians have an NPI (97.50%" in run.said("staging:npi_filled")
+
+
 # --- what the package does to the rows -------------------------------------------------------
 
 

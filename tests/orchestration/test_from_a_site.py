@@ -6,6 +6,8 @@ import csv
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,21 @@ def test_a_landed_file_is_not_downloaded_again(house: House, published: Publishe
     assert run.success
     assert run.metadata["raw_files"]["already_landed"]
     assert published.site.ranges_asked == ["bytes=0-0"]
+
+
+def test_a_landed_release_runs_again_after_the_site_has_moved_on(
+    house: House, published: Published
+) -> None:
+    first = str(published.at.release)
+    assert house.run("ownership|2023", assets=UP_TO_STAGING).success
+    newer = replace(published.at, release=date(2026, 1, 23))
+    published.site.answer(f"/{ITEMS}", [published.item(newer)])
+    run = house.run("ownership|2023", release=first, assets=UP_TO_STAGING)
+    assert run.success, run.failures
+    assert run.metadata["raw_files"]["release"] == first
+    assert run.metadata["raw_files"]["already_landed"]
+    never = house.run("ownership|2023", release="2022-06-30", assets=[RAW])
+    assert "No release 2022-06-30 of ownership 2023" in never.failures["raw_files"]
 
 
 def test_other_bytes_under_a_landed_name_stop_the_run_and_change_nothing(

@@ -189,6 +189,34 @@ def test_totals_of_a_release_before_do_not_stay_when_there_are_none(house: House
     assert house.rows("curated.reconciliation", "ownership|2023") == []
 
 
+def test_a_release_run_again_keeps_the_totals_that_its_source_no_longer_offers(
+    house: House,
+) -> None:
+    summaries = publish(house, OWNERSHIP)
+    assert run(house, OWNERSHIP).success
+    before = house.rows("curated.published_totals", "ownership|2023")
+    for path in summaries.values():
+        path.unlink()
+    done = run(house, OWNERSHIP)
+    assert done.success, done.failures
+    assert "totals equal CMS's" in done.said(CHECK.format("dashboard"))
+    after = house.rows("curated.published_totals", "ownership|2023")
+    assert before
+    assert [x | {"run_id": ""} for x in after] == [x | {"run_id": ""} for x in before]
+
+
+def test_a_release_that_is_not_staged_leaves_the_totals_of_the_one_that_is(house: House) -> None:
+    publish(house, OWNERSHIP)
+    assert run(house, OWNERSHIP).success
+    tables = ("curated.published_totals", "curated.reconciliation")
+    before = [house.rows(x, "ownership|2023") for x in tables]
+    path = house.publish(era("O4", 2023, "2025-01-30"), ROWS["ownership"])
+    path.write_text(path.read_text() + '"broken\n')
+    assert not run(house, OWNERSHIP).success
+    assert all(before)
+    assert [house.rows(x, "ownership|2023") for x in tables] == before
+
+
 def test_summaries_are_landed_once_for_all_partitions(house: House) -> None:
     publish(house, OWNERSHIP)
     house.publish(GENERAL, [{}])

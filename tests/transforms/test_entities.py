@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from staged import BATCH, Stager
 
 from openpay_assets.contracts.registry import curated_table
+from openpay_assets.contracts.rules import PRACTITIONER
 from openpay_assets.transforms import entities
 from openpay_assets.transforms.investigators import investigators
 from openpay_assets.transforms.payments import payments
@@ -90,6 +91,18 @@ def test_a_clinician_is_counted_as_recipient_and_as_investigator(stager: Stager)
         x["profile_id"]: (x["records_as_recipient"], x["records_as_investigator"]) for x in rows
     }
     assert counts == {"132655": (2, 1), "5002": (0, 3)}
+
+
+def test_the_type_is_that_of_the_last_record_that_says_it(stager: Stager) -> None:
+    r3 = era("R3")
+    received = {"date_of_payment": "01/02/2016", "covered_recipient_profile_id": "5001"}
+    named = {"date_of_payment": "05/01/2016", "principal_investigator_1_last_name": "LATER"}
+    found = {x["profile_id"]: x for x in physicians(stager, r3, received, named)}
+    assert found["5001"]["last_name"] == "LATER"
+    assert found["5001"]["recipient_type"] == "physician"
+    kinds = [{"covered_recipient_type": PRACTITIONER, "date_of_payment": "12/31/2016"}, {}]
+    [row] = physicians(stager, G4, *kinds)
+    assert row["recipient_type"] == "non_physician_practitioner"
 
 
 def test_named_twice_on_one_record_the_first_slot_wins_and_the_recipient_before_both(

@@ -106,3 +106,11 @@ def test_a_specialty_path_has_one_delimiter(stager: Stager) -> None:
 @pytest.mark.parametrize("name", ["G4", "O4"])
 def test_only_research_has_investigators(stager: Stager, name: str) -> None:
     assert curate(stager, era(name)) == []
+
+
+def test_what_a_spreadsheet_left_in_a_name_is_cleaned(stager: Stager) -> None:
+    typed = {"principal_investigator_1_first_name": "'MARIA"}
+    [row] = curate(stager, era("R4"), typed)
+    assert (row["first_name"], row["full_name"]) == ("MARIA", "CURIE, MARIA")
+    [row] = curate(stager, era("R0"), {"legacy_principal_investigator_1_full_name": "'Maria Curie"})
+    assert row["full_name"] == "Maria Curie"

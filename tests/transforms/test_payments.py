@@ -191,6 +191,11 @@ def test_yes_and_no_are_booleans_and_anything_else_is_empty(stager: Stager) -> N
     assert [row["is_disputed"] for row in rows] == [True, False, None, None]
 
 
+def test_a_product_indicator_has_one_spelling(stager: Stager) -> None:
+    [row] = curate(stager, era("G2"), {"legacy_product_indicator": "Non-covered"})
+    assert row["related_product"] == "Non-Covered"
+
+
 def test_a_nature_has_one_spelling(stager: Stager) -> None:
     at, column = era("G4"), "nature_of_payment_or_transfer_of_value"
     spellings = ("fees (teaching", "fees(teaching")
@@ -264,3 +269,32 @@ def test_warnings_stay_with_the_payment(stager: Stager) -> None:
     assert row["warnings"] == ["state_known"]
     assert row["state"] == "0R"
     assert clean_row(era("O4"))["recipient_state"] == "CA"
+
+
+@pytest.mark.parametrize(
+    ("reported", "curated"),
+    [
+        ("#N/A", None),
+        ("'#REF!", None),
+        ("-- SELECT --", None),
+        ("'DAVID", "DAVID"),
+        ("\tDAVID", "DAVID"),
+        ('"DAVID"', "DAVID"),
+        ("'", None),
+    ],
+)
+def test_what_a_spreadsheet_left_is_cleaned_where_staging_warned(
+    stager: Stager, reported: str, curated: str | None
+) -> None:
+    typed = {"covered_recipient_first_name": reported, "recipient_city": reported}
+    [row] = curate(stager, era("G4"), typed)
+    assert (row["first_name"], row["city"]) == (curated, curated)
+    last = row["last_name"]
+    assert row["recipient_name"] == (f"{last}, {curated}" if curated else last)
+    assert "no_spreadsheet_debris" in row["warnings"]
+
+
+def test_quotes_and_apostrophes_within_a_value_stay(stager: Stager) -> None:
+    typed = {"covered_recipient_last_name": "O'NEIL", "contextual_information": 'the "Day" of it'}
+    [row] = curate(stager, era("G4"), typed)
+    assert (row["last_name"], row["contextual_information"]) == ("O'NEIL", 'the "Day" of it')

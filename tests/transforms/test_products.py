@@ -202,3 +202,12 @@ def test_the_hyphens_of_a_whole_drug_code_are_all_it_loses(number: int) -> None:
     digits = f"{number:011}"
     t = ibis.memtable({"ndc": [f"{digits[:5]}-{digits[5:9]}-{digits[9:]}"]})
     assert ndc_11(t.ndc).to_pyarrow().to_pylist() == [digits]
+
+
+@pytest.mark.parametrize(("reported", "curated"), [("#N/A", None), ("'Ozempic", "Ozempic")])
+def test_what_a_spreadsheet_left_is_cleaned_and_the_slot_stays(
+    stager: Stager, reported: str, curated: str | None
+) -> None:
+    [row] = curate(stager, G4, {f"{NAME}_1": reported, f"{CATEGORY}_1": reported})
+    assert (row["product_name"], row["product_category"]) == (curated, curated)
+    assert row["is_named"] is (curated is not None)

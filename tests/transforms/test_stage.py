@@ -210,6 +210,20 @@ def test_the_same_record_hashes_alike_in_every_layout_and_with_either_specialty_
         assert len(specialties) == 2
 
 
+def test_what_cms_merely_spelled_otherwise_does_not_change_the_hash(stager: Stager) -> None:
+    at = era("G2")
+    nature = "nature_of_payment_or_transfer_of_value"
+    spelled = (
+        (nature, "Space rental or facility fees(teaching hospital only)"),
+        (nature, "Space rental or facility fees (teaching hospital only)"),
+        ("legacy_product_indicator", "Non-covered"),
+        ("legacy_product_indicator", "Non-Covered"),
+    )
+    rows = stager.stage_each(at, [{column: value} for column, value in spelled])
+    hashes = [x["row_hash"] for x in rows]
+    assert hashes[0] == hashes[1] != hashes[2] == hashes[3]
+
+
 def test_research_without_investigators_hashes_alike_in_the_first_and_the_second_layout(
     stager: Stager,
 ) -> None:

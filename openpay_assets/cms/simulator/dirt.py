@@ -91,6 +91,7 @@ def damages_for(facts: PartitionFacts, without: Collection[str] = ()) -> list[Da
     """
     possible = [*_listed(facts), *_repeated_ids(), *_amounts(facts), *_of_other_years(facts)]
     possible += [*_states(), *_third_parties(), *_moved_products(facts), *_moved_people(facts)]
+    possible += _people()
     return [
         damage
         for rule in rules_for(facts)
@@ -267,6 +268,21 @@ def _moved_people(facts: PartitionFacts) -> list[Damage]:
         for slot in (1, *LATER_SLOTS)
     }
     return [_moved(MOVING[1], slots[1], slots[later], investigators=1) for later in LATER_SLOTS]
+
+
+def _people() -> list[Damage]:
+    """Return wrong NPIs and types of a first and of a second investigator."""
+    wrong = {
+        "npi": ("042697983", "0000000000", "1234567890"),
+        "covered_recipient_type": ("Physician", "Covered Recipient Teaching Hospital"),
+    }
+    rules = {"npi": "investigator_npis_valid", "covered_recipient_type": "investigator_types_known"}
+    return [
+        Damage(rules[field], {f"principal_investigator_{n}_{field}": sql_text(x)}, investigators=n)
+        for field, values in wrong.items()
+        for x in values
+        for n in (1, 2)
+    ]
 
 
 def _moved(rule: str, first: Sequence[str], later: Sequence[str], **asked: Any) -> Damage:

@@ -5,12 +5,14 @@ Belongs here: how they get into the raw zone. What is read from them is in ``rem
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from openpay_assets.cms.csv import StrictParseError, read_header
+from openpay_assets.cms.names import FileKind
 from openpay_assets.cms.source import Beside, CmsSource
 from openpay_assets.contracts.published import PublishedLayout, match_published
 from openpay_assets.contracts.registry import UnknownLayoutError
@@ -40,6 +42,24 @@ def land(
     request a file.
     """
     return [_land(source.sized(beside), source, zone, run_id) for beside in published]
+
+
+def with_landed(
+    files: Sequence[RawBeside],
+    zone: RawZone,
+    kinds: Iterable[FileKind],
+    release: date,
+    program_year: int,
+) -> list[RawBeside]:
+    """Add the files that landed with a release before, and that the source offers no more.
+
+    A site lists the summaries of its newest release only; a release that is run again keeps its
+    own. What the source does offer stands alone, under whatever name it landed before.
+    """
+    offered = {(x.kind, x.program_year) for x in files}
+    before = [x for kind in kinds for x in zone.landed_with(kind, release, program_year)]
+    kept = {(x.kind, x.program_year): x for x in before}
+    return [*files, *(x for key, x in kept.items() if key not in offered)]
 
 
 def _land(beside: Beside, source: CmsSource, zone: RawZone, run_id: str) -> RawBeside:

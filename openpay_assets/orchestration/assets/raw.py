@@ -9,7 +9,7 @@ import dagster as dg
 
 from openpay_assets.cms.csv import StrictParseError, read_header
 from openpay_assets.cms.names import parse_name
-from openpay_assets.cms.source import Progress, Release, find_release
+from openpay_assets.cms.source import Progress, Release, ReleaseNotFoundError, find_release
 from openpay_assets.contracts.registry import UnknownLayoutError, layout_of, match_header
 from openpay_assets.lake.raw import RawFile, stated
 from openpay_assets.orchestration import checks
@@ -56,9 +56,15 @@ def raw_files(
     """A CMS file as published: landed once, never edited, with its size and sha256."""
     partition = partition_of(context.partition_key)
     wanted = date.fromisoformat(config.release) if config.release else None
-    source = cms.source()
-    release = find_release(source, partition.dataset, partition.program_year, wanted)
-    zone = lake_zone.raw()
+    source, zone = cms.source(), lake_zone.raw()
+    try:
+        release = find_release(source, partition.dataset, partition.program_year, wanted)
+    except ReleaseNotFoundError:
+        # A site lists what is newest; what it once published and landed here can be run again.
+        landed = zone.landed(partition, wanted) if wanted else None
+        if landed is None:
+            raise
+        release = landed
     with zone.landing(release.file.name):
         fetched = source.fetch(
             release,
@@ -138,7 +144,7 @@ def _judge_header(file: RawFile, allow_new_columns: bool) -> tuple[str | None, O
     drift = f" New columns, landed in raw only: {new}." if new else ""
     return match.layout.name, Outcome(
         "header_known",
-        True,
+        not match.new_columns,
         f"{len(columns)} columns, layout {match.layout.name}.{drift}",
         {
             "layout": match.layout.name,
@@ -147,6 +153,7 @@ def _judge_header(file: RawFile, allow_new_columns: bool) -> tuple[str | None, O
             "inferred": match.layout.inferred,
             "evidence": match.layout.evidence,
         },
+        stops=False,  # the settings let new columns in; they are still worth a warning
     )
 
 

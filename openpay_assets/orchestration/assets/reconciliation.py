@@ -29,7 +29,7 @@ from openpay_assets.orchestration.assets.curated import (
     in_contract,
     staged_from,
 )
-from openpay_assets.orchestration.assets.staging import schema_outcome
+from openpay_assets.orchestration.assets.staging import STAGING, schema_outcome
 from openpay_assets.orchestration.checks import Check, Outcome
 from openpay_assets.orchestration.io_managers import LakeIOManager, Pending, Target
 from openpay_assets.orchestration.partitions import DATASET_YEARS, partition_of
@@ -64,7 +64,9 @@ def summary_files(
     """The totals that CMS publishes with a release: each file landed once, never edited."""
     source = cms.source()
     published = summaries_of(source, raw_files.release_date, raw_files.program_year)
-    files = beside.land(published, source, lake_zone.raw(), context.run.run_id)
+    zone, day, year = lake_zone.raw(), raw_files.release_date, raw_files.program_year
+    found = beside.land(published, source, zone, context.run.run_id)
+    files = beside.with_landed(found, zone, map(FileKind, SUMMARIES), day, year)
     outcomes = beside.judge(files)
     yield from checks.report(SUMMARY_FILES, checks.FILE_CHECKS, outcomes)
     yield dg.Output(files, metadata={"files": {x.name: x.sha256 for x in files}})
@@ -94,6 +96,7 @@ PUBLISHED_CHECKS = (
 @dg.asset(
     key=PUBLISHED,
     ins={"files": dg.AssetIn(key=SUMMARY_FILES, input_manager_key="beside_io")},
+    deps=[STAGING],  # a release that is not staged must not take the place of the one that is
     partitions_def=DATASET_YEARS,
     io_manager_key="lake",
     group_name=GROUP,
@@ -128,12 +131,15 @@ def _not_applicable(
 
 
 def _emptied(lake: LakeIOManager, name: str, partition: Partition, run_id: str) -> Pending | None:
-    """Return an empty partition where another release left rows; else there is nothing to do."""
+    """Return an empty partition where another release left rows; else there is nothing to do.
+
+    What is held of the same release stays: nothing was published that says otherwise.
+    """
     table = curated_table(name)
     before = lake.tables.partitions(table.name).get(partition)
-    if before is None or not before.rows:
-        return None
     release, layout = staged_from(lake, partition)
+    if before is None or not before.rows or before.release == str(release):
+        return None
     return lake.pending(table, [], Target(partition, release, run_id, layout.name))
 
 

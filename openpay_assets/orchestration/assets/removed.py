@@ -81,7 +81,9 @@ def removed_list(
     offered = source.releases(partition.dataset, partition.program_year)
     lists = source.beside(FileKind.REMOVED, partition.program_year)
     published = [x for x in lists if x.file.release == raw_files.release_date]
-    landed = beside.land(published, source, lake_zone.raw(), context.run.run_id)
+    zone, day = lake_zone.raw(), raw_files.release_date
+    landed = beside.land(published, source, zone, context.run.run_id)
+    landed = beside.with_landed(landed, zone, [FileKind.REMOVED], day, partition.program_year)
     file = landed[-1] if landed else None
     found = RemovedList(
         raw_files.release, tuple(sorted({str(x.file.release) for x in offered})), file

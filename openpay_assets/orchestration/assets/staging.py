@@ -268,12 +268,13 @@ class Findings:
         found = self._one(audits.npi_fill(self.split.staged.rows))
         people, filled = int(found["people"] or 0), int(found["filled"] or 0)
         share = filled / people if people else 1.0
-        advice = "" if share >= GOOD_NPI_FILL else " Expected at least 99.5 %."
         return Outcome(
             "npi_filled",
-            share >= MIN_NPI_FILL,
-            f"{filled:,} of {people:,} clinicians have an NPI ({share:.2%}).{advice}",
-            {"share": share, "people": people, "below_usual": share < GOOD_NPI_FILL},
+            share >= GOOD_NPI_FILL,
+            f"{filled:,} of {people:,} clinicians have an NPI ({share:.2%}; {GOOD_NPI_FILL:.1%} are "
+            f"usual, below {MIN_NPI_FILL:.0%} the file is not trusted).",
+            {"share": share, "people": people, "usual": GOOD_NPI_FILL, "least": MIN_NPI_FILL},
+            stops=share < MIN_NPI_FILL,
         )
 
     def _volume(self) -> Outcome:
