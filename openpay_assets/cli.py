@@ -122,27 +122,31 @@ def backfill(
     dataset: Annotated[Dataset | None, typer.Option(help="One dataset only.")] = None,
     years: Years = None,
 ) -> None:
-    """Run every partition that is missing or older than its newest release, listed first."""
+    """Run every partition that is missing, outdated or was never finished, listed first."""
     from openpay_assets.definitions import cms_resource
-    from openpay_assets.lake.tables import LakeTables, Partition
+    from openpay_assets.lake.tables import LakeTables
+    from openpay_assets.orchestration.assets.health import FINISHED_TABLE, find_ailing
+    from openpay_assets.orchestration.partitions import is_partition
+    from openpay_assets.orchestration.sensors import held_releases, newest_releases
 
     settings = Settings()
-    wanted = _years(years)
-    held = _staged(LakeTables(Path(settings.lake)))
-    newest: dict[Partition, date] = {}
-    for published in cms_resource(settings).source().releases(dataset):
-        newest[Partition(published.file.dataset, published.file.program_year)] = (
-            published.file.release
-        )
-    due = [
-        partition
-        for partition, day in sorted(newest.items())
-        if (wanted is None or partition.program_year in wanted) and held.get(partition) != str(day)
-    ]
-    say(f"{len(due)} of {len(newest)} published partitions are missing or outdated.")
-    for partition in due:
-        say(f"  {partition}  {held.get(partition, 'missing')} -> {newest[partition]}")
-    failed = [report for partition in due if not (report := _run(partition, None)).success]
+    wanted, tables = _years(years), LakeTables(Path(settings.lake))
+    newest = {
+        partition: day
+        for partition, day in newest_releases(cms_resource(settings).source()).items()
+        if dataset in (None, partition.dataset)
+        and (wanted is None or partition.program_year in wanted)
+    }
+    for partition in [x for x in newest if not is_partition(x)]:
+        err.print(f"[yellow]left out[/yellow] {partition}: its program year has not ended yet")
+        del newest[partition]
+    finished = tables.partitions(FINISHED_TABLE)
+    held = {x: day for x, day in held_releases(tables).items() if x in newest}
+    due = find_ailing(newest, held, finished, failed={})
+    say(f"{len(due)} of {len(newest)} published partitions are missing, outdated or unfinished.")
+    for x in due:
+        say(f"  {x.partition}  {x.held or 'missing'} -> {x.published}  {x.state}")
+    failed = [report for x in due if not (report := _run(x.partition, x.published)).success]
     for report in failed:
         err.print(f"[red]failed[/red] {report.partition}: {report.error}")
     say(f"{len(due) - len(failed)} partitions done, {len(failed)} failed.")

@@ -20,6 +20,7 @@ import dagster as dg
 from filelock import FileLock
 
 from openpay_assets.cms.download import watched
+from openpay_assets.cms.names import FIRST_PROGRAM_YEAR
 from openpay_assets.cms.source import SLICE, Progress, ReleaseNotFoundError
 from openpay_assets.lake.manifest import Manifest, write_manifest
 from openpay_assets.lake.raw import RawFile, RawZone
@@ -87,10 +88,17 @@ def run_partition(
     """Run one partition through every zone and return what happened.
 
     ``on_step`` is called with the key of each step as it ends, ``on_bytes`` with what is
-    downloaded and what there is of it.
+    downloaded and what there is of it. Raises ``ValueError`` on a program year that has not ended.
     """
     from openpay_assets.orchestration.jobs import PARTITION_JOB
+    from openpay_assets.orchestration.partitions import all_partitions, is_partition
 
+    if not is_partition(partition):
+        last = max(x.program_year for x in all_partitions())
+        raise ValueError(
+            f"There is no partition {partition}: program years are {FIRST_PROGRAM_YEAR} to {last}, "
+            f"the last one that has ended."
+        )
     return _run(settings, PARTITION_JOB, partition, "raw_files", release, on_step, on_bytes)
 
 

@@ -32,6 +32,7 @@ class DbtInProcess(DbtCliResource):  # type: ignore[misc]
         args: Sequence[str],
         *,
         context: dg.AssetExecutionContext | None = None,
+        target_path: Path | None = None,
     ) -> DbtCliInvocation:
         """Return an invocation of a command for the assets of a context; it runs when streamed."""
         command, selected, excluded = extract_runtime_selection_from_args(args)
@@ -43,7 +44,7 @@ class DbtInProcess(DbtCliResource):  # type: ignore[misc]
             runtime_excludes=excluded,
         )
         project = Path(self.project_dir)
-        target = project / self._get_unique_target_path(context=context)
+        target = target_path or project / self._get_unique_target_path(context=context)
         arguments = [*command, *told.selection_args]
         if told.indirect_selection:
             arguments += ["--indirect-selection", told.indirect_selection]

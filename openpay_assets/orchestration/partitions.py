@@ -31,6 +31,11 @@ def partition_of(key: str) -> Partition:
     return Partition.parse(key)
 
 
+def is_partition(partition: Partition) -> bool:
+    """Whether Dagster knows a partition today: its program year has ended."""
+    return DATASET_YEARS.has_partition_key(str(partition))
+
+
 def all_partitions() -> Iterable[Partition]:
     """Return every partition that Dagster knows today."""
     return (partition_of(key) for key in DATASET_YEARS.get_partition_keys())

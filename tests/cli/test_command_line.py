@@ -46,6 +46,38 @@ def test_backfill_lists_what_is_missing_and_does_nothing_twice(finished: OpenPay
     assert "0 of 1 published partitions" in done.stdout
 
 
+def test_a_year_that_has_not_ended_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    openpay = OpenPay(tmp_path / "lake", tmp_path)
+    done = openpay("run", "general", "2999")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "There is no partition general|2999: program years are 2013 to " in done.stderr
+    assert not openpay.lake.exists()
+
+
+def test_backfill_runs_what_is_missing_or_unfinished_and_exits_1_when_any_fails(
+    tmp_path: Path,
+) -> None:
+    fine, broken, other = era("O4", 2021), era("O4", 2022), era("O4", 2023)
+    openpay = OpenPay(tmp_path / "lake", tmp_path / "cms")
+    openpay.cms.mkdir()
+    write_file(openpay.cms, fine, [clean_row(fine, 1)])
+    path = write_file(openpay.cms, broken, [clean_row(broken, 1, {"record_id": "7"})])
+    path.write_text(path.read_text().replace('"7"', '"1E+05"').replace(",7,", ",1E+05,"))
+    write_file(openpay.cms, other, [clean_row(other, 1, {"record_id": "8"})])
+    wanted = ("backfill", "--dataset", "ownership", "--years", "2021-2022")
+    done = openpay(*wanted)
+    assert done.returncode == 1
+    assert "2 of 2 published partitions are missing, outdated or unfinished." in done.stdout
+    assert f"ownership|2021  missing -> {fine.release}  missing" in done.stdout
+    assert "1 partitions done, 1 failed." in done.stdout
+    assert "failed ownership|2022: quarantine_share" in done.stderr
+    again = openpay(*wanted)
+    assert again.returncode == 1
+    assert "1 of 2 published partitions" in again.stdout
+    held = f"ownership|2022  {broken.release} -> {broken.release}  unfinished"
+    assert held in again.stdout
+
+
 def test_the_quarantine_holds_exactly_what_the_simulator_broke(
     finished: OpenPay, site: Path
 ) -> None:

@@ -11,8 +11,10 @@ import pytest
 from cms_files import era
 from house import House
 
-from openpay_assets.lake.tables import CommittedPartition, Partition
+from openpay_assets.contracts.model import Column, ColumnType, Table
+from openpay_assets.lake.tables import CommittedPartition, Partition, Written
 from openpay_assets.orchestration.assets.health import (
+    FINISHED_TABLE,
     Ailing,
     find_ailing,
     last_failures,
@@ -116,6 +118,10 @@ def test_the_check_lists_what_is_missing_until_it_is_run(house: House) -> None:
     [record] = found.metadata["partitions"].records  # type: ignore[union-attr]
     assert record.data["recovery"] == command
     assert house.run("ownership|2023").success
+    assert "ownership|2023 unfinished: " in (check(house).description or "")
+    mart = Table(FINISHED_TABLE, (Column("dataset", ColumnType.TEXT, True, ""),))
+    built = Written(mart.name, Partition.parse("ownership|2023"), (), at.release, "run", "O4")
+    house.tables.commit(built, mart, rows=0)
     found = check(house)
     assert (found.passed, found.description) == (
         True,

@@ -13,7 +13,8 @@ from openpay_assets.orchestration.sensors import CMS_ERRORS, held_releases, newe
 
 PARTITION_HEALTH = dg.AssetKey("partition_health")
 NONE_LEFT = "no_partition_failed_or_missing"
-FINISHED_TABLE = "curated.payments"
+FINISHED_TABLE = "marts.company_years"
+"""Committed last of all."""
 ENDED_BADLY = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 

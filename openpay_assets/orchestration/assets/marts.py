@@ -27,6 +27,7 @@ from openpay_assets.lake.tables import LakeTables, Partition, Written, total_row
 from openpay_assets.lake.warehouse import marts_lock, marts_workspace, write_view_models
 from openpay_assets.orchestration.assets import lineage
 from openpay_assets.orchestration.assets.curated import staged_from
+from openpay_assets.orchestration.assets.health import FINISHED_TABLE
 from openpay_assets.orchestration.dbt import compiled_code
 from openpay_assets.orchestration.io_managers import LakeIOManager
 from openpay_assets.orchestration.partitions import DATASET_YEARS, partition_of
@@ -127,7 +128,9 @@ def marts_asset() -> dg.AssetsDefinition:
             lake.close_engine()  # dbt has as much memory, in this process
             with _environment(folder, lake, partition):
                 invocation = dbt.cli(
-                    ["build", "--exclude-resource-type", "unit_test"], context=context
+                    ["build", "--exclude-resource-type", "unit_test"],
+                    context=context,
+                    target_path=folder / "target",
                 )
                 events: list[Any] = []
                 try:
@@ -183,11 +186,13 @@ def _described(events: Sequence[Any], counted: Mapping[str, Mapping[str, int]]) 
 
 
 def _built_models(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+    """Return the models that hold rows by name, the one that says a partition is finished last."""
+    models = {
         node["name"]: node
         for node in manifest["nodes"].values()
         if node["resource_type"] == "model" and node["config"]["materialized"] == "lake"
     }
+    return dict(sorted(models.items(), key=lambda x: f"marts.{x[0]}" == FINISHED_TABLE))
 
 
 def _view_models(compiled: Mapping[str, str], manifest: Mapping[str, Any]) -> dict[str, str]:
