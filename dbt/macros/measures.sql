@@ -4,6 +4,12 @@
   both engines widen them.
 -#}
 
+{# Individuals whom CMS does not name share one key: they are no recipient to count or compare. #}
+{% macro is_a_recipient() -%}
+recipient_key != 'individual:not named'
+{%- endmacro %}
+
+
 {# Over CMS records. #}
 {% macro record_measures() -%}
 count(*) as records,

@@ -142,7 +142,8 @@ CHANGE_CHECKS = (
     Check("new_add_absent_before", "Records flagged NEW or ADD were not there before (X04)."),
     Check(
         "tombstones_match",
-        "What left is what CMS lists as removed (X05); above 0.1 % of the release it blocks.",
+        "What left is what CMS lists as removed (X05); off by more than 0.1 % of the release, it "
+        "blocks. Without a list it warns.",
         blocking=True,
     ),
     Check(

@@ -98,6 +98,7 @@ def quarantine(rejected: ir.Table, source: StagingInput) -> ir.Table:
         "value_of_interest": interest,
         "reasons": rejected.warnings,
         "original": rejected.source_values,
+        "row_hash": rejected.row_hash,
         "run_id": rejected.run_id,
     }
     return rejected.select(**{name: values[name] for name in quarantine_table().column_names})

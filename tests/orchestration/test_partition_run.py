@@ -316,6 +316,20 @@ def test_a_curated_table_without_staging_says_what_to_materialize(house: House) 
     )
 
 
+def test_marts_are_not_built_from_curated_tables_of_another_release(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    first, second = era("O4", 2021, "2022-06-30"), era("O4", 2021, "2023-01-20")
+    house.publish(first)
+    assert house.run("ownership|2021").success
+    house.publish(second)
+    assert house.run("ownership|2021", assets=STAGED).success
+    run = house.run("ownership|2021", assets=[dg.AssetKey(["marts", "company_years"])])
+    house.close()
+    assert not run.success
+    said = "staged from release 2023-01-20, but curated.payments holds 2022-06-30"
+    assert said in run.failures["marts"]
+
+
 # --- new columns -----------------------------------------------------------------------------
 
 

@@ -208,6 +208,14 @@ def test_less_than_a_thousandth_off_the_removed_list_is_a_warning(house: House) 
     assert "1 of them are not on CMS's list" in said(found, "tombstones_match")
 
 
+def test_without_a_removed_list_what_left_is_a_warning_however_much_it_is(house: House) -> None:
+    found = first_and_second(house, {1: {}, 2: {}}, {})
+    assert found.success, found.failures
+    assert failed(found) == {"tombstones_match"}
+    assert "No list was found beside the release." in said(found, "tombstones_match")
+    assert found.report("curated/release_changes:tombstones_match")["share"] > 0.001
+
+
 def test_a_record_that_is_listed_as_removed_and_still_there_blocks(house: House) -> None:
     list_removed(house, SECOND, [1, 10])
     found = first_and_second(house, {1: {}}, {})

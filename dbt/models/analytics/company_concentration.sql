@@ -9,7 +9,7 @@ with pairs as (
             partition by dataset, program_year, company_id order by amount desc
         ) as amount_rank
     from {{ ref('company_recipient_years') }}
-    where {{ this_partition() }}
+    where {{ this_partition() }} and {{ is_a_recipient() }}
 
 ),
 
@@ -21,9 +21,11 @@ totals as (
         dataset,
         program_year,
         company_id,
-        count(*) as recipients,
+        count(case when {{ is_a_recipient() }} then 1 end) as recipients,
         cast(sum(amount) as decimal(18, 2)) as amount,
-        sum(cast(amount as decimal(19, 2)) * amount) as sum_of_squares
+        sum(
+            case when {{ is_a_recipient() }} then cast(amount as decimal(19, 2)) * amount else 0 end
+        ) as sum_of_squares
     from {{ ref('company_recipient_years') }}
     where {{ this_partition() }}
     group by dataset, program_year, company_id
@@ -47,12 +49,12 @@ select
     totals.company_id,
     totals.recipients,
     totals.amount,
-    top_recipients.top_10_amount,
-    cast(top_recipients.top_10_amount as double precision)
+    coalesce(top_recipients.top_10_amount, 0) as top_10_amount,
+    cast(coalesce(top_recipients.top_10_amount, 0) as double precision)
     / nullif(cast(totals.amount as double precision), 0) as top_10_share,
     cast(totals.sum_of_squares as double precision)
     / nullif(
         cast(cast(totals.amount as decimal(19, 2)) * totals.amount as double precision), 0
     ) as hhi
 from totals
-inner join top_recipients on totals.company_id = top_recipients.company_id
+left join top_recipients on totals.company_id = top_recipients.company_id

@@ -15,6 +15,7 @@ with pairs as (
             partition by dataset, company_id, recipient_key
         ) as first_program_year
     from {{ ref('company_recipient_years') }}
+    where {{ is_a_recipient() }}
 
 )
 

@@ -43,6 +43,18 @@ supplement as (
 
     select * from {{ ref('stg_supplement') }}
 
+),
+
+-- The profile of the primary id; its own where CMS lists that one alone.
+profiled as (
+
+    select
+        primaries.profile_id,
+        coalesce(of_primary.profile_id, own.profile_id) as supplement_profile_id
+    from primaries
+    left join supplement as of_primary on primaries.primary_profile_id = of_primary.profile_id
+    left join supplement as own on primaries.profile_id = own.profile_id
+
 )
 
 select
@@ -92,4 +104,5 @@ inner join profiles
         physicians.profile_id = profiles.profile_id
         and physicians.recency = profiles.latest
 inner join primaries on physicians.profile_id = primaries.profile_id
-left join supplement on primaries.primary_profile_id = supplement.profile_id
+inner join profiled on physicians.profile_id = profiled.profile_id
+left join supplement on profiled.supplement_profile_id = supplement.profile_id

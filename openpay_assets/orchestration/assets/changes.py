@@ -324,7 +324,8 @@ class Findings:
             rows == 0,
             f"{sum(x['rows'] for x in removed):,} records left; {missing[0]:,} of them are not on "
             f"CMS's list, and {extra[0]:,} on the list did not leave ({share:.3%} of "
-            f"{whole:,}; limit {MAX_TOMBSTONE_SHARE:.1%}).",
+            f"{whole:,}; limit {MAX_TOMBSTONE_SHARE:.1%})."
+            + ("" if self.listed.file else " No list was found beside the release."),
             {
                 "rows": rows,
                 "share": share,
@@ -333,7 +334,8 @@ class Findings:
                 "not_removed": extra[1],
                 "file": self.listed.file.path if self.listed.file else "none published",
             },
-            stops=share > MAX_TOMBSTONE_SHARE,
+            # Without a list nobody can say what should have left.
+            stops=self.listed.file is not None and share > MAX_TOMBSTONE_SHARE,
         )
 
     def _rows_before(self) -> int:

@@ -14,6 +14,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 from filelock import FileLock
 
-from openpay_assets.contracts.model import Column, ColumnType, Table
+from openpay_assets.contracts.model import Column, ColumnType, Layout, Table
+from openpay_assets.contracts.registry import CURATED_TABLES
 from openpay_assets.lake.tables import LakeTables, Partition, Written, total_rows
 from openpay_assets.lake.warehouse import marts_lock, marts_workspace, write_view_models
 from openpay_assets.orchestration.assets import lineage
@@ -122,9 +124,9 @@ def marts_asset() -> dg.AssetsDefinition:
         lake: dg.ResourceParam[LakeIOManager],
     ) -> Iterator[Any]:
         partition = partition_of(context.partition_key)
-        release, layout = staged_from(lake, partition)
         scratch = Path(lake.root) / ".scratch" / f"{os.getpid()}-marts-{uuid.uuid4().hex[:8]}"
         with marts_lock(lake.tables.root), marts_workspace(lake.tables, scratch) as folder:
+            release, layout = finished_curated(lake, partition)
             lake.close_engine()  # dbt has as much memory, in this process
             with _environment(folder, lake, partition):
                 invocation = dbt.cli(
@@ -166,6 +168,24 @@ def marts_asset() -> dg.AssetsDefinition:
 
     definition: dg.AssetsDefinition = marts
     return definition
+
+
+def finished_curated(lake: LakeIOManager, partition: Partition) -> tuple[date, Layout]:
+    """Return the release that every curated table of a partition holds, and its layout.
+
+    Fails when they hold different ones: a run was stopped halfway, or another is at work.
+    """
+    release, layout = staged_from(lake, partition)
+    for name in CURATED_TABLES:
+        held = lake.tables.partitions(f"curated.{name}").get(partition)
+        if held is None or held.release != str(release):
+            raise dg.Failure(
+                f"{partition} is staged from release {release}, but curated.{name} holds "
+                f"{held.release if held else 'nothing'}: a run of it was stopped, or another one is "
+                f"at work. Run the whole partition.",
+                allow_retries=False,
+            )
+    return release, layout
 
 
 def _described(events: Sequence[Any], counted: Mapping[str, Mapping[str, int]]) -> Iterator[Any]:
