@@ -20,6 +20,8 @@ help: ## List the targets
 setup: $(VENV)/.ready ## Create .venv with the openpay command in it
 
 $(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
+		"openpay needs Python 3.11, 3.12 or 3.13; $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[$(EXTRAS)]'
@@ -50,8 +52,8 @@ lint-types: setup
 lint-sql: setup
 	$(BIN)/sqlfluff lint --disable-progress-bar dbt/models
 
-docs: setup ## Generate the data dictionary and the rules page
-	$(BIN)/python -m openpay_assets.contracts.docs docs
+docs: setup ## Generate the data dictionary, the rules and the checks page
+	$(BIN)/python -m openpay_assets.pages docs
 
 bench: setup ## Measure a partition against a bare conversion (BENCH_ROWS=2000000)
 	$(BIN)/python tests/bench/bench.py --rows $(BENCH_ROWS)

@@ -444,14 +444,14 @@ def _status(tables: Any, root: Path) -> list[dict[str, Any]]:
 
 
 def _releases(settings: Settings) -> list[dict[str, Any]]:
-    from openpay_assets.cms.source import source_for
     from openpay_assets.contracts.registry import staging_table
+    from openpay_assets.definitions import cms_resource
     from openpay_assets.lake.raw import RawZone
     from openpay_assets.lake.tables import LakeTables, Partition
 
     raw, tables = RawZone(Path(settings.lake)), LakeTables(Path(settings.lake))
     offered: dict[Partition, set[str]] = {}
-    for published in source_for(settings.cms).releases():
+    for published in cms_resource(settings).source().releases():
         partition = Partition(published.file.dataset, published.file.program_year)
         offered.setdefault(partition, set()).add(str(published.file.release))
     staged = {d: staging_table(d).name for d in Dataset}

@@ -20,15 +20,7 @@ def build_definitions(settings: Settings, **resource_overrides: object) -> dg.De
 
     ``resource_overrides`` replace resources by key, so that a test swaps a single part.
     """
-    from openpay_assets.orchestration.assets.changes import release_changes
-    from openpay_assets.orchestration.assets.curated import CURATED_ASSETS
-    from openpay_assets.orchestration.assets.health import partition_health
     from openpay_assets.orchestration.assets.marts import marts_asset
-    from openpay_assets.orchestration.assets.raw import raw_files
-    from openpay_assets.orchestration.assets.reconciliation import RECONCILIATION_ASSETS
-    from openpay_assets.orchestration.assets.references import REFERENCE_ASSETS, reference_files
-    from openpay_assets.orchestration.assets.removed import removed_list
-    from openpay_assets.orchestration.assets.staging import staging
     from openpay_assets.orchestration.jobs import (
         health_job,
         health_schedule,
@@ -39,18 +31,7 @@ def build_definitions(settings: Settings, **resource_overrides: object) -> dg.De
     from openpay_assets.orchestration.sensors import release_sensor
 
     return dg.Definitions(
-        assets=[
-            raw_files,
-            removed_list,
-            staging,
-            *CURATED_ASSETS,
-            release_changes,
-            *RECONCILIATION_ASSETS,
-            reference_files,
-            *REFERENCE_ASSETS,
-            marts_asset(),
-            partition_health,
-        ],
+        assets=[*assets_before_marts(), marts_asset()],
         jobs=[partition_job, references_job, health_job],
         schedules=[health_schedule(running=settings.watch_cms)],
         sensors=[
@@ -64,6 +45,30 @@ def build_definitions(settings: Settings, **resource_overrides: object) -> dg.De
         resources={**resources(settings), **resource_overrides},
         executor=dg.in_process_executor,
     )
+
+
+def assets_before_marts() -> list[dg.AssetsDefinition]:
+    """Return every asset but the marts, which dbt must parse first."""
+    from openpay_assets.orchestration.assets.changes import release_changes
+    from openpay_assets.orchestration.assets.curated import CURATED_ASSETS
+    from openpay_assets.orchestration.assets.health import partition_health
+    from openpay_assets.orchestration.assets.raw import raw_files
+    from openpay_assets.orchestration.assets.reconciliation import RECONCILIATION_ASSETS
+    from openpay_assets.orchestration.assets.references import REFERENCE_ASSETS, reference_files
+    from openpay_assets.orchestration.assets.removed import removed_list
+    from openpay_assets.orchestration.assets.staging import staging
+
+    return [
+        raw_files,
+        removed_list,
+        staging,
+        *CURATED_ASSETS,
+        release_changes,
+        *RECONCILIATION_ASSETS,
+        reference_files,
+        *REFERENCE_ASSETS,
+        partition_health,
+    ]
 
 
 def resources(settings: Settings) -> dict[str, object]:

@@ -1,15 +1,9 @@
-"""Documentation generated from the contracts: the data dictionary and the quality rules.
-
-``python -m openpay_assets.contracts.docs docs`` writes the pages; with ``--check`` it fails when
-one is stale.
-"""
+"""Documentation generated from the contracts: the data dictionary and the quality rules."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from itertools import groupby
-from pathlib import Path
 
 from openpay_assets.contracts.model import Column, Dataset, Table
 from openpay_assets.contracts.registry import (
@@ -55,9 +49,6 @@ def data_dictionary() -> str:
 def quality_rules() -> str:
     """Return the page of rules."""
     return "\n".join(_rule_lines()) + "\n"
-
-
-PAGES = {"data-dictionary.md": data_dictionary, "quality-rules.md": quality_rules}
 
 
 def _dictionary_lines() -> Iterator[str]:
@@ -120,7 +111,8 @@ def _rule_lines() -> Iterator[str]:
     yield ""
     yield "Generated from the contracts (`make docs`). A quarantine rule sets the row aside, whole, in"
     yield "`quarantine.records` with its reasons; a warn rule is counted and named in the row's"
-    yield "`warnings`. A rule is asked only where the layout has the columns it needs."
+    yield "`warnings`. A rule is asked only where the layout has the columns it needs. What is asked of"
+    yield "files, tables and releases as a whole is in [checks.md](checks.md)."
     ordered = sorted(RULES, key=lambda rule: rule.severity)
     for severity, rules in groupby(ordered, key=lambda rule: rule.severity):
         yield ""
@@ -135,24 +127,3 @@ def _rule_lines() -> Iterator[str]:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
-
-
-def main(arguments: list[str]) -> int:
-    """Write the pages into a folder, or compare them; return the exit code."""
-    folder, check = Path(arguments[0]), "--check" in arguments
-    stale = [
-        name
-        for name, page in PAGES.items()
-        if not (folder / name).exists() or (folder / name).read_text(encoding="utf-8") != page()
-    ]
-    if check:
-        for name in stale:
-            sys.stderr.write(f"{folder / name} is stale: run make docs\n")
-        return 1 if stale else 0
-    for name in stale:
-        (folder / name).write_text(PAGES[name](), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -115,7 +115,11 @@ RAW_CHECKS = (
         "Dataset, program year and release in the name are those asked for.",
         blocking=True,
     ),
-    Check("header_known", "The header is exactly a known layout.", blocking=True),
+    Check(
+        "header_known",
+        "The header is exactly a known layout; new columns that the settings let in warn.",
+        blocking=True,
+    ),
     Check("layout_in_era", "The layout is the one CMS used for this year and release."),
 )
 FILE_CHECKS = (
