@@ -1,3 +1,4 @@
+{{ config(meta={'dagster': {'ref': {'name': 'company_years'}}}) }}
 -- Nothing is lost or counted twice between the records and the totals.
 {% set marts = [
     'company_recipient_years', 'company_years', 'recipient_years', 'specialty_state_years'

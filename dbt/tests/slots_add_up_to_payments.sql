@@ -1,3 +1,4 @@
+{{ config(meta={'dagster': {'ref': {'name': 'fct_payment_products'}}}) }}
 -- Product slots give back the dollars of the payments that name products, and every record has as
 -- many slots of products and investigators as it says.
 with payments as (

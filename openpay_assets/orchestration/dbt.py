@@ -89,6 +89,7 @@ class _Invocation:
         self.closed = True
 
     def __iter__(self) -> Iterator[bytes]:
+        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.cli.main import dbtRunner
         from dbt_common.events.functions import msg_to_json
 
@@ -100,7 +101,12 @@ class _Invocation:
 
         self._target.mkdir(parents=True, exist_ok=True)
         shutil.copy(self._parsed, self._target)
-        result = dbtRunner(callbacks=[keep]).invoke(self.args[1:])
+        try:
+            result = dbtRunner(callbacks=[keep]).invoke(self.args[1:])
+        finally:
+            # dbt-duckdb keeps its warehouse open for the next invocation with the same profile,
+            # which is another partition's, in another warehouse under the same name.
+            DuckDBConnectionManager.close_all_connections()
         self.returncode = 0 if result.success else 1
         for ran in result.result or ():
             if getattr(ran.node, "compiled_code", None):

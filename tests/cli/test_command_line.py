@@ -57,24 +57,33 @@ def test_a_year_that_has_not_ended_is_refused_and_leaves_nothing(tmp_path: Path)
 def test_backfill_runs_what_is_missing_or_unfinished_and_exits_1_when_any_fails(
     tmp_path: Path,
 ) -> None:
-    fine, broken, other = era("O4", 2021), era("O4", 2022), era("O4", 2023)
+    fine, broken, also, other = (era("O4", year) for year in (2020, 2021, 2022, 2023))
     openpay = OpenPay(tmp_path / "lake", tmp_path / "cms")
     openpay.cms.mkdir()
     write_file(openpay.cms, fine, [clean_row(fine, 1)])
     path = write_file(openpay.cms, broken, [clean_row(broken, 1, {"record_id": "7"})])
     path.write_text(path.read_text().replace('"7"', '"1E+05"').replace(",7,", ",1E+05,"))
-    write_file(openpay.cms, other, [clean_row(other, 1, {"record_id": "8"})])
-    wanted = ("backfill", "--dataset", "ownership", "--years", "2021-2022")
+    rows = [clean_row(also, n, {"record_id": str(8 + n)}) for n in range(3)]
+    write_file(openpay.cms, also, rows)
+    write_file(openpay.cms, other, [clean_row(other, 1, {"record_id": "20"})])
+    wanted = ("backfill", "--dataset", "ownership", "--years", "2020-2022")
     done = openpay(*wanted)
     assert done.returncode == 1
-    assert "2 of 2 published partitions are missing, outdated or unfinished." in done.stdout
-    assert f"ownership|2021  missing -> {fine.release}  missing" in done.stdout
-    assert "1 partitions done, 1 failed." in done.stdout
-    assert "failed ownership|2022: quarantine_share" in done.stderr
+    assert "3 of 3 published partitions are missing, outdated or unfinished." in done.stdout
+    assert f"ownership|2020  missing -> {fine.release}  missing" in done.stdout
+    assert "2 partitions done, 1 failed." in done.stdout
+    assert "failed ownership|2021: quarantine_share" in done.stderr
+    # One process ran them all: each partition's marts hold its own records.
+    for mart in ("company_years", "recipient_years", "fct_payments"):
+        counted = "count(*)" if mart.startswith("fct") else "sum(records)"
+        found = openpay.rows(
+            f"select program_year, {counted} as n from marts.{mart} group by 1 order by 1"
+        )
+        assert found == [{"program_year": "2020", "n": "1"}, {"program_year": "2022", "n": "3"}]
     again = openpay(*wanted)
     assert again.returncode == 1
-    assert "1 of 2 published partitions" in again.stdout
-    held = f"ownership|2022  {broken.release} -> {broken.release}  unfinished"
+    assert "1 of 3 published partitions" in again.stdout
+    held = f"ownership|2021  {broken.release} -> {broken.release}  unfinished"
     assert held in again.stdout
 
 
