@@ -388,7 +388,7 @@ def _summarize(report: RunReport) -> None:
     for side in ("read", "staged", "quarantined"):
         if f"rows_{side}" in staged:
             rows, amount = staged[f"rows_{side}"], staged[f"dollars_{side}"]
-            say(f"  {side:<12} {rows:>12,} rows {_money(amount):>22} dollars")
+            say(f"  {side:<12} {rows:>12,} rows {money(amount):>22} dollars")
     for check in report.checks:
         for rule in check.metadata.get("rules", []) if check.name == "reasons" else []:
             say(f"    {rule['rule']:<28} {rule['rows']:>8,} rows")
@@ -534,7 +534,8 @@ def _number(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
-def _money(value: str) -> str:
+def money(value: str) -> str:
+    """Write dollars with two decimals and commas."""
     from decimal import Decimal
 
     return f"{Decimal(value):,.2f}"

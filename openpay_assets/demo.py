@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openpay_assets.cli import FAILED, out, progress_bar, say
+from openpay_assets.cli import FAILED, money, progress_bar, say
 from openpay_assets.contracts.model import Dataset
 from openpay_assets.settings import Settings
 
@@ -65,21 +65,14 @@ def main(
 
 
 def _summary(reports: list[RunReport], settings: Settings) -> None:
-    from rich.table import Table
-
     from openpay_assets.query import connect
 
-    table = Table(
-        "partition", "rows read", "staged", "quarantined", "dollars read", "staged", "quarantined"
-    )
     for report in reports:
         found = report.assets.get("staging", {})
-        table.add_row(
-            str(report.partition),
-            *(f"{found.get(f'rows_{x}', 0):,}" for x in ("read", "staged", "quarantined")),
-            *(str(found.get(f"dollars_{x}", "-")) for x in ("read", "staged", "quarantined")),
-        )
-    out.print(table)
+        for side in ("read", "staged", "quarantined"):
+            rows, dollars = found.get(f"rows_{side}", 0), money(found.get(f"dollars_{side}", "0"))
+            name = str(report.partition) if side == "read" else ""
+            say(f"  {name:<16} {side:<12} {rows:>9,} rows {dollars:>20} dollars")
     with connect(settings) as connection:
         say("Quarantined, by reason:")
         for reason, count in connection.execute(REASONS).fetchall():
