@@ -49,7 +49,7 @@ def test_runs_killed_at_every_stage_change_nothing_and_the_last_ends_as_an_undis
     manifests = [json.loads(x.read_text()) for x in lake.glob("metadata/runs/*/manifest.json")]
     assert sorted(x["status"] for x in manifests) == ["failed"] * len(signs) + ["succeeded"]
     assert {x["error"] for x in manifests} == {KILLED, None}
-    monkeypatch.setenv("DAGSTER_HOME", "put back after the instance is opened")
+    monkeypatch.setenv("DAGSTER_HOME", str(lake / ".dagster"))
     with instance_of(Settings(lake=str(lake))) as instance:
         assert {x.is_finished for x in instance.get_runs()} == {True}
 

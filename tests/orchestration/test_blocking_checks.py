@@ -242,17 +242,18 @@ def test_clinicians_without_npi_block_from_2021(house: House) -> None:
     house.publish(at, [{"covered_recipient_npi": None}, {}, {}, hospital(at)])
     run = run_bad(house, at)
     assert run.failed_checks() == {"staging:npi_filled"}
-    assert "2 of 3 clinicians have an NPI (66.67%)" in run.said("staging:npi_filled")
+    assert "2 of 3 clinicians have an NPI (66.67%" in run.said("staging:npi_filled")
     assert run.report("staging:npi_filled")["people"] == 3
 
 
-def test_fewer_npis_than_usual_are_warned_about_and_stop_nothing(house: House) -> None:
-    at = next_release(GENERAL)
-    house.publish(at, [{"covered_recipient_npi": None}, *[{}] * 39])
-    run = house.run(key(at), assets=STAGED)
+def test_fewer_npis_than_usual_are_warned_about_and_stop_nothing(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.publish(GENERAL, [{"covered_recipient_npi": None}, *[{}] * 39])
+    run = house.run(key(GENERAL), assets=STAGED)
+    house.close()
     assert run.success, run.failures
     assert run.failed_checks() == set()
-    assert not run.passed("staging:npi_filled")
+    assert run.failed_checks(blocking=False) == {"staging:npi_filled"}
     assert "39 of 40 clinicians have an NPI (97.50%" in run.said("staging:npi_filled")
 
 
