@@ -448,6 +448,7 @@ def _releases(settings: Settings) -> list[dict[str, Any]]:
     from openpay_assets.definitions import cms_resource
     from openpay_assets.lake.raw import RawZone
     from openpay_assets.lake.tables import LakeTables, Partition
+    from openpay_assets.orchestration.sensors import held_releases
 
     raw, tables = RawZone(Path(settings.lake)), LakeTables(Path(settings.lake))
     offered: dict[Partition, set[str]] = {}
@@ -456,7 +457,7 @@ def _releases(settings: Settings) -> list[dict[str, Any]]:
         offered.setdefault(partition, set()).add(str(published.file.release))
     staged = {d: staging_table(d).name for d in Dataset}
     readable = {p: x for name in staged.values() for p, x in tables.history(name).items() if p}
-    current = _staged(tables)
+    current = {partition: str(day) for partition, day in held_releases(tables).items()}
     return [
         {
             "partition": str(partition),
@@ -468,14 +469,6 @@ def _releases(settings: Settings) -> list[dict[str, Any]]:
         }
         for partition in sorted({*offered, *raw.partitions(), *readable, *current})
     ]
-
-
-def _staged(tables: Any) -> dict[Partition, str]:
-    from openpay_assets.contracts.registry import staging_table
-
-    return {
-        p: c.release for d in Dataset for p, c in tables.partitions(staging_table(d).name).items()
-    }
 
 
 def _print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], output: Format) -> None:

@@ -47,6 +47,13 @@ TRAVEL = "Travel and Lodging"
 PRODUCT_SLOTS = range(1, 6)
 INVESTIGATOR_SLOTS = range(1, 6)
 
+RECIPIENT_NPI = {
+    Dataset.GENERAL: "npi_valid",
+    Dataset.RESEARCH: "npi_valid",
+    Dataset.OWNERSHIP: "physician_npi_valid",
+}
+"""The rule that judges a recipient's NPI."""
+
 DEBRIS = "no_spreadsheet_debris"
 DEBRIS_WORDS = ("#N/A", "#REF!", "-- SELECT --")
 """What spreadsheets and forms leave where a value is missing."""
@@ -110,15 +117,15 @@ def _implies(condition: ir.BooleanValue, then: ir.BooleanValue) -> ir.BooleanVal
 
 
 def one_of(value: ir.StringValue, allowed: Sequence[str]) -> ir.BooleanValue:
-    """Whether a value is in a list, exactly.
+    """Whether a value is in a list, exactly; unknown when there is none.
 
     Not ``isin``: DuckDB turns a long IN list into a join, and thirty joins under a hundred
-    columns cost more than the scan. Short lists are compared one by one; long ones by their
-    first, most frequent value and then by one anchored pattern.
+    columns cost more than the scan. This function it asks once per value of a dictionary; a
+    pattern, for one, it asks per row.
     """
-    if len(allowed) <= 6:
-        return _any(value == x for x in allowed)
-    return (value == allowed[0]).ifelse(True, value.re_search(rf"^({_choices(allowed)})\z"))
+    # Of a missing value one engine says unknown, another says no.
+    listed = ibis.array(list(allowed)).contains(value)
+    return value.isnull().ifelse(ibis.null("boolean"), listed)
 
 
 def _choices(values: Iterable[str]) -> str:
@@ -261,19 +268,17 @@ def is_npi(npi: ir.StringValue) -> ir.BooleanValue:
     The check digit is computed over the prefix 80840, which always adds 24:
     https://www.cms.gov/Regulations-and-Guidance/Administrative-Simplification/NationalProvIdentStand/Downloads/NPIcheckdigit.pdf
     """
-    # One number taken apart costs less than ten letters turned into numbers, as long as nothing
-    # here is conditional: what stands in a CASE, COALESCE, AND or OR is computed each time that it
-    # is named, elsewhere once.
+    # Nothing here is conditional: what stands in a CASE, COALESCE, AND or OR is computed each time
+    # that it is named, elsewhere once.
     number = npi.re_search("^[12][0-9]{9}\\z").ifelse(npi, ibis.null("string")).try_cast("int64")
-    digits = [(number // 10**power) % 10 for power in range(9, -1, -1)]
-    # Doubling a digit and adding the digits of the result.
-    doubled = [d * 2 // 10 + d * 2 % 10 for d in digits[0:9:2]]
-    total = sum(doubled + digits[1:10:2], start=24)
+    # Two digits at a time: twice the first, less 9 when that has two digits, and the second.
+    pairs = [(number // 100**power) % 100 for power in range(5)]
+    total = sum((x - 8 * (x // 10) - 9 * (x >= 50).cast("int64") for x in pairs), start=24)
     return (total % 10 == 0).identical_to(npi.isnull().ifelse(ibis.null("boolean"), True))
 
 
 def _state_known(t: ir.Table, _: PartitionFacts) -> ir.BooleanValue:
-    in_us = t.recipient_country.isnull() | one_of(t.recipient_country.lower(), US_NAMES)
+    in_us = one_of(t.recipient_country.lower(), US_NAMES).fill_null(True)
     return ~in_us | one_of(t.recipient_state, allowed_values("us_state"))
 
 
@@ -281,13 +286,9 @@ US_NAMES = ("united states", "us", "usa")
 
 
 def _countries_known(t: ir.Table, _: PartitionFacts) -> ir.BooleanValue:
-    # Not (?i): engines differ on which letters beyond ASCII are the same but for case.
-    pattern = rf"^({_choices(x.lower() for x in allowed_values('country'))})\z"
+    countries = [x.lower() for x in allowed_values("country")]
     company = t["applicable_manufacturer_or_applicable_gpo_making_payment_country"]
-    return _all(
-        c.isnull() | (c == "United States").ifelse(True, c.lower().re_search(pattern))
-        for c in (t.recipient_country, company)
-    )
+    return _all(one_of(c.lower(), countries) for c in (t.recipient_country, company))
 
 
 def _specialty(dataset: Dataset) -> str:
@@ -315,7 +316,7 @@ def _investigator_npis(t: ir.Table, _: PartitionFacts) -> ir.BooleanValue:
 
 def _investigator_types(t: ir.Table, _: PartitionFacts) -> ir.BooleanValue:
     kinds = (t[column] for column in _INVESTIGATOR_TYPES)
-    return _all(kind.isnull() | one_of(kind, (PHYSICIAN, PRACTITIONER)) for kind in kinds)
+    return _all(one_of(kind, (PHYSICIAN, PRACTITIONER)) for kind in kinds)
 
 
 _INVESTIGATOR_NPIS = tuple(f"principal_investigator_{n}_npi" for n in INVESTIGATOR_SLOTS)
@@ -356,7 +357,7 @@ def _indicators_known(t: ir.Table, facts: PartitionFacts) -> ir.BooleanValue:
         and c.name != "dispute_status_for_publication"
         and not c.name.startswith("principal_investigator")
     ]
-    return _all(t[c.name].isnull() | one_of(t[c.name], allowed_values(c.values)) for c in columns)
+    return _all(one_of(t[c.name], allowed_values(c.values)) for c in columns)
 
 
 def _no_debris(t: ir.Table, _: PartitionFacts) -> ir.BooleanValue:
@@ -436,10 +437,10 @@ RULES: tuple[Rule, ...] = (
          "565 payments of PY2015 are dated outside 2015 (OIG); they stay in the totals.", datasets=_PAYMENTS, columns=(_DATE,)),
     Rule("F09", "publication_date_matches", _W, lambda t, f: (t.payment_publication_date == f.release).fill_null(False),
          "One constant per file, the day in its name.", columns=("payment_publication_date",)),
-    Rule("R07", "npi_valid", _W, _npi,
+    Rule("R07", RECIPIENT_NPI[Dataset.GENERAL], _W, _npi,
          "Ten digits, 1 or 2 first, Luhn with 80840; curated tables leave an invalid one empty.",
          needs=("covered_recipient_npi",), datasets=_PAYMENTS, columns=("covered_recipient_npi",)),
-    Rule("R07", "physician_npi_valid", _W, _npi,
+    Rule("R07", RECIPIENT_NPI[Dataset.OWNERSHIP], _W, _npi,
          "Ten digits, 1 or 2 first, Luhn with 80840.", needs=("physician_npi",), datasets=_OWNERSHIP, columns=("physician_npi",)),
     Rule("R07", "investigator_npis_valid", _W, _investigator_npis,
          "As the recipient's; curated investigators leave an invalid one empty.",
@@ -471,7 +472,7 @@ RULES: tuple[Rule, ...] = (
          "Yes without a product, or No with one.", datasets=_PAYMENTS),
     Rule("R18", "product_named", _W, lambda t, f: ~_any(is_placeholder(c).fill_null(False) for c in _product_names(t, f)),
          "At least 100,000 product names of PY2015 say nothing, such as 'no product specified' (OIG).", datasets=_PAYMENTS),
-    Rule("R19", "ndc_valid", _W, lambda t, f: _all(is_ndc(c).fill_null(True) for c in _ndcs(t, f)),
+    Rule("R19", "ndc_valid", _W, lambda t, f: _all(is_ndc(c) for c in _ndcs(t, f)),
          "About 9% of the NDCs of PY2015 are not FDA codes (OIG); zeros and free text occur.", datasets=_PAYMENTS),
     Rule("R20", "code_matches_kind", _W, _code_vs_kind,
          "NDCs belong to drugs and biologicals, device identifiers to devices and supplies from PY2021.",

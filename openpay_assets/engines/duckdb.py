@@ -18,6 +18,7 @@ import ibis
 from openpay_assets.cms.csv import parse_error, read_csv_sql
 from openpay_assets.contracts.model import Column, Table
 from openpay_assets.contracts.sql import scan_sql, sql_name, sql_text
+from openpay_assets.engines.unfilled import written_columns
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -191,7 +192,8 @@ class DuckDBEngine:
 
     def write(self, expression: ir.Table, folder: Path, table: Table) -> list[Path]:
         """Run an expression and stream it to one Parquet file in a folder; no file for no rows."""
-        return self._copy(str(self.backend.compile(expression)), folder, table)
+        sql = str(self.backend.compile(expression))
+        return self._copy(sql, folder, written_columns(expression, table))
 
     def write_split(
         self, expression: ir.Table, folder: Path, table: Table, by: str
@@ -206,14 +208,15 @@ class DuckDBEngine:
             raise RuntimeError("write_split is for rows that read_raw is reading")
         # Compiled once: a hundred columns and forty rules take Ibis longer than DuckDB a small file.
         sql = f"SELECT * FROM ({self.backend.compile(expression)}) WHERE"
-        good = self._copy(f"{sql} NOT {sql_name(by)}", folder, table)
+        columns = written_columns(expression, table)
+        good = self._copy(f"{sql} NOT {sql_name(by)}", folder, columns)
         left = self._raw.without(good)
         connection = self.backend.con
         connection.execute(f"CREATE OR REPLACE TEMP TABLE raw_left AS {left}")
         if connection.execute("SELECT count(*) FROM raw_left").fetchone() == (0,):
             return good, []
         connection.execute(f"CREATE OR REPLACE TEMP VIEW raw_rows AS {self._raw.rows('raw_left')}")
-        return good, self._copy(f"{sql} {sql_name(by)}", folder / by, table)
+        return good, self._copy(f"{sql} {sql_name(by)}", folder / by, columns)
 
     def to_rows(self, expression: ir.Table) -> list[dict[str, Any]]:
         """Run an expression whose result is small and return its rows."""
@@ -222,12 +225,12 @@ class DuckDBEngine:
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def _copy(self, sql: str, folder: Path, table: Table) -> list[Path]:
+    def _copy(self, sql: str, folder: Path, written: Sequence[Column]) -> list[Path]:
         """Copy to Parquet in the types of the contract: DuckDB narrows literals on its own."""
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / "part-0.parquet"
         columns = ", ".join(
-            f"{sql_name(c.name)}::{_sql_type(c)} AS {sql_name(c.name)}" for c in table.columns
+            f"{sql_name(c.name)}::{_sql_type(c)} AS {sql_name(c.name)}" for c in written
         )
         row = self.backend.con.execute(
             f"COPY (SELECT {columns} FROM ({sql})) TO {sql_text(str(target))} ({_PARQUET})"

@@ -11,7 +11,7 @@ import re
 import shutil
 import string
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cache, cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ import ibis
 
 from openpay_assets.contracts.model import Column, Table
 from openpay_assets.engines.duckdb import DuckDBEngine, RawRows
+from openpay_assets.engines.unfilled import written_columns
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -99,6 +100,13 @@ def spark_compiler() -> Any:
         def visit_Lowercase(self, _: Any, *, arg: Any) -> Any:  # noqa: N802
             """Turn the dotted capital I into one letter, not into a letter and a dot."""
             return self.f.lower(self.f.replace(arg, "\u0130", "i"))
+
+        def visit_RegexReplace(  # noqa: N802
+            self, _: Any, *, arg: Any, pattern: Any, replacement: Any
+        ) -> Any:
+            """Name a group by a dollar sign, where others use a backslash."""
+            named = re.sub(r"\\(\d)", r"$\1", replacement.this.replace("$", r"\$"))
+            return self.f.regexp_replace(arg, pattern, sge.convert(named))
 
     return DuckDBLike()
 
@@ -185,7 +193,8 @@ class SparkEngine:
         if files:
             return self._view(self._parquet(files, _schema(table)))
         # Not createDataFrame: it would start Python workers to make no rows.
-        return self._view(self._session.sql(f"{_typed(table, lambda _: 'NULL')} WHERE false"))
+        nothing = _typed(table.columns, lambda _: "NULL")
+        return self._view(self._session.sql(f"{nothing} WHERE false"))
 
     def write(self, expression: ir.Table, folder: Path, table: Table) -> list[Path]:
         """Run an expression and write Parquet files in a folder; no file for no rows."""
@@ -224,7 +233,8 @@ class SparkEngine:
     def _frame(self, expression: ir.Table, table: Table, *more: str) -> DataFrame:
         """Return an expression in the types of the contract: Spark has its own for literals."""
         # As one text: a hundred columns made one by one are a thousand calls into the JVM.
-        columns = ", ".join([_typed(table, _quoted), *map(_quoted, more)])
+        typed = _typed(written_columns(expression, table), _quoted)
+        columns = ", ".join([typed, *map(_quoted, more)])
         return self._session.sql(f"{columns} FROM ({self.backend.compile(expression)})")
 
     @contextmanager
@@ -252,13 +262,13 @@ def _location(file: Path | str) -> str:
     return file if isinstance(file, str) and "://" in file else f"file://{file}"
 
 
-def _typed(table: Table, value: Callable[[str], str]) -> str:
-    """Select a value for each column of a table, in the type of the contract."""
-    columns = (
+def _typed(columns: Iterable[Column], value: Callable[[str], str]) -> str:
+    """Select a value for each column, in the type of the contract."""
+    selected = (
         f"CAST({value(c.name)} AS {_spark_type(c).simpleString()}) AS {_quoted(c.name)}"
-        for c in table.columns
+        for c in columns
     )
-    return f"SELECT {', '.join(columns)}"
+    return f"SELECT {', '.join(selected)}"
 
 
 def _quoted(name: str) -> str:

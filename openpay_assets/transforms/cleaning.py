@@ -68,6 +68,11 @@ def with_npi(t: ir.Table, column: str) -> ir.Table:
     )
 
 
+def unless_warned(t: ir.Table, value: ir.StringValue, rule: str) -> ir.StringValue:
+    """Empty a value of the rows that staging warned about; ``t`` has their ``warnings``."""
+    return t.warnings.contains(rule).ifelse(ibis.null("string"), value)
+
+
 FREE_TEXT = (
     "first_name",
     "middle_name",

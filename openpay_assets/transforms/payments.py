@@ -13,6 +13,7 @@ from openpay_assets.contracts.registry import source_columns
 from openpay_assets.contracts.rules import (
     COMPANY_ID,
     INVESTIGATOR_SLOTS,
+    RECIPIENT_NPI,
     filled,
     investigator_fields,
     product_slots,
@@ -66,8 +67,7 @@ def payments(staged: ir.Table, dataset: Dataset) -> ir.Table:
     Ownership has no payment date and no recipient type; they stay empty. Its ``amount`` is the
     amount invested, and ``value_of_interest`` the second measure.
     """
-    t = cleaning.with_npi(staged, f"{_prefix(dataset)}_npi")
-    t = cleaning.without_debris(t.mutate(**_values(t, dataset)))
+    t = cleaning.without_debris(staged.mutate(**_values(staged, dataset)))
     # Named last: by the names that cleaning left.
     names = [cleaning.person_name(t.last_name, t.first_name)]
     names += [t[x] for x in ("hospital_name", "noncovered_recipient_name") if x in t.columns]
@@ -104,7 +104,7 @@ def _recipient(t: ir.Table, dataset: Dataset) -> dict[str, ir.Value]:
     suffix = "" if dataset is Dataset.OWNERSHIP else "_1"
     person = {
         "profile_id": t[f"{prefix}_profile_id"],
-        "npi": t.npi,
+        "npi": cleaning.unless_warned(t, t[f"{prefix}_npi"], RECIPIENT_NPI[dataset]),
         "first_name": t[f"{prefix}_first_name"],
         "middle_name": t[f"{prefix}_middle_name"],
         "last_name": t[f"{prefix}_last_name"],

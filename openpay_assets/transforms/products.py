@@ -6,7 +6,10 @@ payment. The division here is even, to the cent, and sums back to the payment ex
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 import ibis
@@ -22,19 +25,48 @@ if TYPE_CHECKING:
 
 NAME = "payment_products"
 FILLED = "filled_slots"
+Slot = tuple[int, tuple[str, ...]]
+"""The number of a product slot, and its columns."""
 LEGACY_KINDS = {True: "Drug or Biological", False: "Device or Medical Supply"}
 
 
 def payment_products(staged: ir.Table, layout: Layout) -> ir.Table:
     """Return ``curated.payment_products`` of one staged partition in its layout.
 
-    One scan: each record is repeated for its filled slots and takes the values of the slot, which
-    are derived before, where most columns are still dictionaries. Ownership has no products: the
-    table is empty.
+    Most records name one product, in the first slot: they are taken as they are. Each of the others
+    is repeated for its filled slots and takes the values of the slot, which are derived before,
+    where most columns are still dictionaries. Ownership has no products: the table is empty.
     """
     slots = product_slots(frozenset(layout.source_of))
     if not slots:
         return union_all([], staged, NAME)
+    (_, first), *others = slots
+    further = reduce(or_, (filled(staged, fields) for _number, fields in others))
+    parts = [
+        _only_first(staged.filter(filled(staged, first) & ~further), slots),
+        _several(staged.filter(further), slots),
+    ]
+    return union_all([_as_products(part, layout) for part in parts], staged, NAME)
+
+
+def _as_products(t: ir.Table, layout: Layout) -> ir.Table:
+    t = cleaning.without_debris(t.mutate(**_keys(t, layout)))
+    return as_curated(t, NAME, {"is_named": t.is_named & t.product_name.notnull()})
+
+
+def _only_first(t: ir.Table, slots: Sequence[Slot]) -> ir.Table:
+    """Give each payment to the product in its first slot, whole."""
+    number, fields = slots[0]
+    return t.mutate(
+        **_product(t, fields),
+        slot=ibis.literal(number, "int64"),
+        weight=ibis.literal(1.0, "float64"),
+        allocated_amount=t.amount,
+    )
+
+
+def _several(staged: ir.Table, slots: Sequence[Slot]) -> ir.Table:
+    """Repeat each payment for its filled slots, and divide it over them."""
     products = [_product(staged, fields) for _number, fields in slots]
     derived = {
         _at(name, position): value
@@ -46,12 +78,9 @@ def payment_products(staged: ir.Table, layout: Layout) -> ir.Table:
         for position, (_number, fields) in enumerate(slots)
     ]
     filled_slots = ibis.array(positions).filter(lambda x: x.notnull())
-    prepared = staged.mutate(**derived, **{FILLED: filled_slots})
-    some = prepared.filter(prepared[FILLED].length() > 0)
-    t = _shared(some).mutate(position=_[FILLED].unnest())
-    t = t.mutate(**_shares(t), **_of_slot(t, slots, products), **_keys(t, layout))
-    t = cleaning.without_debris(t)
-    return as_curated(t, NAME, {"is_named": t.is_named & t.product_name.notnull()})
+    t = _shared(staged.mutate(**derived, **{FILLED: filled_slots}))
+    t = t.mutate(position=_[FILLED].unnest())
+    return t.mutate(**_shares(t), **_of_slot(t, slots, products))
 
 
 def _shared(t: ir.Table) -> ir.Table:
@@ -78,7 +107,7 @@ def _shares(t: ir.Table) -> dict[str, ir.Value]:
 
 
 def _of_slot(
-    t: ir.Table, slots: list[tuple[int, tuple[str, ...]]], products: list[dict[str, ir.Value]]
+    t: ir.Table, slots: Sequence[Slot], products: list[dict[str, ir.Value]]
 ) -> dict[str, ir.Value]:
     """Take the values of the slot at hand."""
     values = {

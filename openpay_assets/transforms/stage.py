@@ -136,10 +136,12 @@ def _parse(text: ir.StringValue, kind: ColumnType) -> ir.Value:
         exact = text.re_search("^[0-9]{1,16}([.][0-9]{1,2})?\\z")
         return exact.ifelse(text, ibis.null("string")).try_cast("decimal(18, 2)")
     if kind is ColumnType.DATE:
-        # There is no year 0: engines name it differently and Python cannot hold it.
-        form = text.re_search("^[0-9]{2}/[0-9]{2}/[0-9]{4}\\z") & ~text.endswith("/0000")
-        iso = text.substr(6, 4) + "-" + text.substr(0, 2) + "-" + text.substr(3, 2)
-        return form.ifelse(iso, ibis.null("string")).try_cast("date")
+        # One replacement takes a quarter of the time of a test and a day put together from its
+        # parts. What it leaves as it was is no CMS date. There is no year 0: engines name it
+        # differently and Python cannot hold it.
+        year = "[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9]"
+        iso = text.re_replace(f"^([0-9]{{2}})/([0-9]{{2}})/({year})\\z", r"\3-\1-\2")
+        return iso.nullif(text).try_cast("date")
     digits, target = {
         ColumnType.INTEGER: ("^[0-9]{1,18}\\z", "int64"),
         ColumnType.YEAR: ("^[0-9]{4}\\z", "int32"),
@@ -152,8 +154,8 @@ def _joined(t: ir.Table, layout: Layout) -> ir.StringValue:
 
     Normalised means one spelling of what CMS wrote otherwise in other years: until January 2016
     ``/ `` delimited specialty paths, which alone would make most rows of a republication look
-    changed. A column that the
-    layout lacks counts as empty, so that equal records hash alike in every layout.
+    changed. A column that the layout lacks counts as empty, so that equal records hash alike in
+    every layout.
     """
     parts: list[ir.StringValue] = [ibis.literal("")]
     skipped = ""

@@ -524,3 +524,9 @@ def test_a_list_of_values_holds_exactly_its_values_whatever_characters_they_have
     t = ibis.memtable({"v": candidates})
     inside = t.filter(one_of(t.v, values)).to_pyarrow()["v"].to_pylist()
     assert sorted(inside) == sorted(values)
+
+
+def test_whether_a_missing_value_is_in_a_list_is_unknown() -> None:
+    t = ibis.memtable({"v": ["Yes", "No", None]}, schema={"v": "string"})
+    asked = t.select(is_yes=one_of(t.v, ["Yes"]), v=t.v).to_pyarrow().to_pylist()
+    assert {x["v"]: x["is_yes"] for x in asked} == {"Yes": True, "No": False, None: None}

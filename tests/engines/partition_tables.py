@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow.parquet as pq
 
 from openpay_assets.cms.csv import read_header
 from openpay_assets.cms.names import parse_name
@@ -19,6 +20,7 @@ from openpay_assets.contracts.registry import (
     staging_table,
 )
 from openpay_assets.contracts.rules import PartitionFacts
+from openpay_assets.contracts.sql import scan_sql
 from openpay_assets.transforms import audits
 from openpay_assets.transforms.entities import companies, hospitals, physicians
 from openpay_assets.transforms.investigators import investigators
@@ -44,13 +46,15 @@ class PartitionTables:
     counted: tuple[int, dict[str, int]]
     audits: dict[str, list[Row]]
 
+    def written(self, name: str) -> list[str]:
+        """Columns that the files of a table hold."""
+        return pq.read_schema(self.files[name][0]).names if self.files[name] else []
+
     def rows(self, name: str) -> list[Row]:
-        """Rows of a table as DuckDB reads them, by key; all columns but the run."""
+        """Rows of a table as readers of the lake see them, by key."""
         table = self.tables[name]
-        if not self.files[name]:
-            return []
-        listed = [str(path) for path in self.files[name]]
-        found = duckdb.read_parquet(listed).order(", ".join(row_key(table)))
+        scan = duckdb.sql(scan_sql(self.files[name], table.to_ibis()))
+        found = scan.order(", ".join(row_key(table)))
         assert found.columns == table.column_names
         return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
 

@@ -13,6 +13,7 @@ from dirty_files import dirty_file
 from partition_tables import PartitionTables, partition_tables, staging_input
 
 from openpay_assets.contracts.registry import curated_table, quarantine_table, staging_table
+from openpay_assets.contracts.sql import scan_sql
 from openpay_assets.engines.duckdb import DuckDBEngine
 from openpay_assets.transforms import changes
 from openpay_assets.transforms.changes import ReleaseRows, release_changes
@@ -51,7 +52,7 @@ def changes_on(engine: Any, made: Sequence[tuple[Path, PartitionTables]], folder
     year = staging_input(made[0][0]).facts.program_year
     files = engine.write(release_changes(old, new, year), folder, TABLE)
     written = engine.read_parquet(files, TABLE)
-    found = duckdb.read_parquet([str(path) for path in files]).order("record_id")
+    found = duckdb.sql(scan_sql(files, TABLE.to_ibis())).order("record_id")
     assert found.columns == TABLE.column_names
     asked = changes.summary(written), changes.column_counts(written), changes.flagged(new.staged)
     return found.fetchall(), [sorted(map(str, engine.to_rows(x))) for x in asked]

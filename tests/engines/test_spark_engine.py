@@ -22,6 +22,7 @@ from openpay_assets.contracts.registry import (
     CURATED_TABLES,
     curated_table,
     quarantine_table,
+    source_columns,
     staging_table,
 )
 from openpay_assets.contracts.schema import violations
@@ -104,15 +105,32 @@ def test_files_have_the_types_of_the_contract(written: tuple[PartitionTables, Pa
     found, _ = written
 
     for name, files in found.files.items():
-        expected = found.tables[name].to_arrow()
+        contracted = found.tables[name].to_arrow()
         for file in files:
             schema = pq.read_schema(file)
-            assert schema.names == expected.names
+            expected = [x for x in contracted if x.name in schema.names]
+            assert schema.names == [x.name for x in expected], name
             assert [_shape(x.type) for x in schema] == [_shape(x.type) for x in expected], name
             assert {
                 pq.read_metadata(file).row_group(0).column(i).compression
                 for i in range(pq.read_metadata(file).num_columns)
             } == {"ZSTD"}
+
+
+def test_files_lack_the_columns_that_the_layout_lacks_and_readers_find_them_empty(
+    written: tuple[PartitionTables, Path], engine: Any
+) -> None:
+    found, _ = written
+    table = staging_table(AT.dataset)
+    lacking = {c.name for c in source_columns(AT.dataset)} - set(AT.layout.source_of)
+    assert lacking
+
+    (file,) = found.files[table.name]
+    (row,) = engine.to_rows(engine.read_parquet([file], table))
+
+    assert set(table.column_names) - set(pq.read_schema(file).names) == lacking
+    assert list(row) == table.column_names
+    assert {row[name] for name in lacking} == {None}
 
 
 def _shape(kind: Any) -> str:

@@ -11,9 +11,11 @@ from typing import Any, Self
 
 import dagster as dg
 import duckdb
+import ibis
 from cms_files import Era, Row, clean_row, write_file
 
 from openpay_assets.contracts.registry import CURATED_TABLES
+from openpay_assets.contracts.sql import scan_sql
 from openpay_assets.definitions import build_definitions
 from openpay_assets.lake.tables import LakeTables, Partition
 from openpay_assets.orchestration.jobs import REFERENCES_JOB
@@ -182,12 +184,8 @@ class House:
 
     def _rows(self, tables: LakeTables, table: str, key: str) -> list[dict[str, Any]]:
         files = tables.files(table, **vars(Partition.parse(key)))
-        if not files:
-            return []
-        cursor = self._duckdb.execute(
-            "SELECT * FROM read_parquet($files, hive_partitioning = false) ORDER BY ALL",
-            {"files": [str(path) for path in files]},
-        )
+        columns = ibis.Schema.from_pyarrow(tables.arrow_schema(table))
+        cursor = self._duckdb.execute(f"{scan_sql(files, columns)} ORDER BY ALL")
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 

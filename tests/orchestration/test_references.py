@@ -14,7 +14,8 @@ from beside_files import Line, write_beside
 from cms_files import COMPANY, NPI, era, hospital
 from house import CURATED, QUARANTINE, RAW, REMOVED, STAGING, House
 
-from openpay_assets.contracts.registry import REFERENCE_TABLES
+from openpay_assets.contracts.registry import REFERENCE_TABLES, curated_table
+from openpay_assets.contracts.sql import scan_sql
 from openpay_assets.orchestration.jobs import REFERENCES_JOB
 
 AT = era("G4", 2023)
@@ -67,12 +68,9 @@ class References(House):
 
     def whole(self, name: str) -> list[dict[str, Any]]:
         """Return the rows of a reference table."""
-        files = [str(x) for x in self.tables.files(f"curated.{name}")]
-        if not files:
-            return []
-        cursor = self._duckdb.execute(
-            "SELECT * FROM read_parquet($files) ORDER BY ALL", {"files": files}
-        )
+        files = self.tables.files(f"curated.{name}")
+        scan = scan_sql(files, curated_table(name).to_ibis())
+        cursor = self._duckdb.execute(f"{scan} ORDER BY ALL")
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 

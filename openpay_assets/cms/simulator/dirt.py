@@ -272,14 +272,15 @@ def _moved_people(facts: PartitionFacts) -> list[Damage]:
 
 def _people() -> list[Damage]:
     """Return wrong NPIs and types of a first and of a second investigator."""
-    wrong = {
-        "npi": ("042697983", "0000000000", "1234567890"),
-        "covered_recipient_type": ("Physician", "Covered Recipient Teaching Hospital"),
-    }
-    rules = {"npi": "investigator_npis_valid", "covered_recipient_type": "investigator_types_known"}
+    npis = ("042697983", "0000000000", "1234567890")
+    types = ("Physician", "Covered Recipient Teaching Hospital")
+    wrong = (
+        ("investigator_npis_valid", "npi", npis),
+        ("investigator_types_known", "covered_recipient_type", types),
+    )
     return [
-        Damage(rules[field], {f"principal_investigator_{n}_{field}": sql_text(x)}, investigators=n)
-        for field, values in wrong.items()
+        Damage(rule, {f"principal_investigator_{n}_{field}": sql_text(x)}, investigators=n)
+        for rule, field, values in wrong
         for x in values
         for n in (1, 2)
     ]

@@ -137,8 +137,10 @@ def _emptied(lake: LakeIOManager, name: str, partition: Partition, run_id: str) 
     """
     table = curated_table(name)
     before = lake.tables.partitions(table.name).get(partition)
+    if before is None or not before.rows:
+        return None
     release, layout = staged_from(lake, partition)
-    if before is None or not before.rows or before.release == str(release):
+    if before.release == str(release):
         return None
     return lake.pending(table, [], Target(partition, release, run_id, layout.name))
 
