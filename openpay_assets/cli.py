@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -43,6 +45,12 @@ err = Console(stderr=True)
 def say(text: str, end: str = "\n") -> None:
     """Print a line as it is: no wrapping of paths, no colour but the markup given."""
     out.print(text, end=end, highlight=False, soft_wrap=True)
+
+
+def print_whole(table: RichTable) -> None:
+    """Print a table as wide as it is: a cell cut short says nothing."""
+    width = Measurement.get(out, out.options.update(max_width=10_000), table).maximum
+    Console(width=max(width, out.width)).print(table)
 
 
 app = typer.Typer(
@@ -158,11 +166,11 @@ def backfill(
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
-    """Show partitions by zone, and their checks."""
-    from openpay_assets.lake.tables import LakeTables
+    """Show partitions by zone, their checks, and how the last run of each ended."""
+    from openpay_assets.status import partitions
 
     settings = Settings()
-    rows = _status(LakeTables(Path(settings.lake)), Path(settings.lake))
+    rows = partitions(settings)
     if as_json:
         print(json.dumps(rows, indent=2, default=str))
         return
@@ -171,23 +179,23 @@ def status(
             f"The lake at {settings.lake} holds no partitions. Start with: openpay run general 2023"
         )
         return
-    table = RichTable(
-        "partition", "release", "staged", "quarantined", "payments", "marts", "checks"
-    )
+    table = RichTable("partition", "release", box=SIMPLE_HEAD)
+    for name in ("staged", "quarantined", "payments", "marts"):
+        table.add_column(name, justify="right")
+    table.add_column("checks")
     for row in rows:
-        counts = row["checks"]
+        counts = {name: n for name, n in row["checks"].items() if n or name == "passed"}
         table.add_row(
             row["partition"],
             row["release"] or "-",
-            _number(row["staging"]),
-            _number(row["quarantine"]),
-            _number(row["payments"]),
-            _number(row["marts"]),
-            f"{counts['passed']} passed, {counts['warned']} warned, {counts['failed']} failed"
-            if counts
-            else "-",
+            *(_number(row[zone]) for zone in ("staging", "quarantine", "payments", "marts")),
+            ", ".join(f"{n} {name}" for name, n in counts.items()) or "-",
         )
-    out.print(table)
+    print_whole(table)
+    for row in rows:
+        if error := row["last_run"].get("error"):
+            reason = escape(error.partition("\n")[0])
+            say(f"[red]{row['last_run']['status']}[/red] {row['partition']}: {reason}")
 
 
 @app.command()
@@ -222,7 +230,9 @@ def releases(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """Show by partition which releases CMS offers, which are landed and which can be read."""
-    rows = _releases(Settings())
+    from openpay_assets.status import releases as of_each_partition
+
+    rows = of_each_partition(Settings())
     if as_json:
         print(json.dumps(rows, indent=2))
         return
@@ -231,7 +241,7 @@ def releases(
         days = [" ".join(row[x]) or "-" for x in ("offered", "landed", "readable")]
         note = "" if row["up_to_date"] else "newer release offered"
         table.add_row(row["partition"], *days, row["current"] or "-", note)
-    out.print(table)
+    print_whole(table)
 
 
 @app.command()
@@ -403,74 +413,6 @@ def _summarize(report: RunReport) -> None:
     say(f"  manifest     {report.manifest}")
 
 
-def _status(tables: Any, root: Path) -> list[dict[str, Any]]:
-    from openpay_assets.contracts.registry import staging_table
-    from openpay_assets.lake.manifest import read_manifest
-
-    staged = {p: c for d in Dataset for p, c in tables.partitions(staging_table(d).name).items()}
-    others = {
-        "quarantine": tables.partitions("quarantine.records"),
-        "payments": tables.partitions("curated.payments"),
-        "marts": tables.partitions("marts.company_years"),
-    }
-    rows = []
-    for partition, committed in sorted(staged.items()):
-        row: dict[str, Any] = {
-            "partition": str(partition),
-            "release": committed.release,
-            "run_id": committed.run_id,
-            "staging": committed.rows,
-            **{
-                zone: found[partition].rows if partition in found else None
-                for zone, found in others.items()
-            },
-            "checks": {},
-        }
-        try:
-            checks = read_manifest(root, committed.run_id).checks
-        except FileNotFoundError:
-            # A run of the UI that just ended is recorded by a sensor, within a minute.
-            checks = []
-        if checks:
-            failed = [c for c in checks if not c["passed"]]
-            blocking = sum(1 for c in failed if c["blocking"])
-            row["checks"] = {
-                "passed": len(checks) - len(failed),
-                "warned": len(failed) - blocking,
-                "failed": blocking,
-            }
-        rows.append(row)
-    return rows
-
-
-def _releases(settings: Settings) -> list[dict[str, Any]]:
-    from openpay_assets.contracts.registry import staging_table
-    from openpay_assets.definitions import cms_resource
-    from openpay_assets.lake.raw import RawZone
-    from openpay_assets.lake.tables import LakeTables, Partition
-    from openpay_assets.orchestration.sensors import held_releases
-
-    raw, tables = RawZone(Path(settings.lake)), LakeTables(Path(settings.lake))
-    offered: dict[Partition, set[str]] = {}
-    for published in cms_resource(settings).source().releases():
-        partition = Partition(published.file.dataset, published.file.program_year)
-        offered.setdefault(partition, set()).add(str(published.file.release))
-    staged = {d: staging_table(d).name for d in Dataset}
-    readable = {p: x for name in staged.values() for p, x in tables.history(name).items() if p}
-    current = {partition: str(day) for partition, day in held_releases(tables).items()}
-    return [
-        {
-            "partition": str(partition),
-            "offered": sorted(offered.get(partition, ())),
-            "landed": [str(day) for day in raw.releases(partition)],
-            "readable": [str(day) for day in sorted(readable.get(partition, {}))],
-            "current": current.get(partition),
-            "up_to_date": current.get(partition, "") >= max(offered.get(partition, {""})),
-        }
-        for partition in sorted({*offered, *raw.partitions(), *readable, *current})
-    ]
-
-
 def _print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], output: Format) -> None:
     if output is Format.CSV:
         writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -484,7 +426,7 @@ def _print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], output: For
         table = RichTable(*names)
         for row in rows:
             table.add_row(*("" if value is None else str(value) for value in row))
-        out.print(table)
+        print_whole(table)
 
 
 def progress_bar() -> Progress:

@@ -92,7 +92,7 @@ class Rule:
     needs: tuple[str, ...] = ()
     """Columns the layout must have for the rule to be asked."""
     columns: tuple[str, ...] = ()
-    """Columns whose values a report shows."""
+    """Columns whose values a report shows; of several alike, those that are filled."""
 
     def applies(self, facts: PartitionFacts) -> bool:
         """Whether the rule can be asked of rows in this layout."""
@@ -206,20 +206,10 @@ def _related_product_coherent(t: ir.Table, facts: PartitionFacts) -> ir.BooleanV
     return _implies(one_of(said, yes), some) & _implies(one_of(said, no), ~some)
 
 
-def _product_names(t: ir.Table, facts: PartitionFacts) -> list[ir.Value]:
-    templates = (_PRODUCT_FIELDS[0], _LEGACY_DRUG_FIELDS[0], _LEGACY_DEVICE_FIELDS[0])
-    return _present(t, facts, (x.format(n=n) for x in templates for n in PRODUCT_SLOTS))
-
-
 def is_placeholder(name: ir.StringValue) -> ir.BooleanValue:
     """Whether a product name says that no product is named, or has fewer than two letters."""
     words = _choices(x.lower() for x in allowed_values("product_placeholder"))
     return name.lower().re_search(rf"^({words}|[^a-z]*[a-z]?[^a-z]*)\z")
-
-
-def _ndcs(t: ir.Table, facts: PartitionFacts) -> list[ir.Value]:
-    templates = (_PRODUCT_FIELDS[4], _LEGACY_DRUG_FIELDS[1])
-    return _present(t, facts, (x.format(n=n) for x in templates for n in PRODUCT_SLOTS))
 
 
 NDC_PATTERN = "^([0-9]{4}-[0-9]{4}-[0-9]{2}|[0-9]{5}-[0-9]{3}-[0-9]{2}|[0-9]{5}-[0-9]{4}-[0-9]{1,2}|[0-9]{10,11})\\z"
@@ -320,6 +310,11 @@ def _investigator_types(t: ir.Table, _: PartitionFacts) -> ir.BooleanValue:
 
 
 _INVESTIGATOR_NPIS = tuple(f"principal_investigator_{n}_npi" for n in INVESTIGATOR_SLOTS)
+_INVESTIGATOR_NAMES = tuple(
+    f"{era}principal_investigator_{n}_{name}"
+    for n in INVESTIGATOR_SLOTS
+    for era, name in (("", "profile_id"), ("", "last_name"), ("legacy_", "full_name"))
+)
 _INVESTIGATOR_TYPES = tuple(
     f"principal_investigator_{n}_covered_recipient_type" for n in INVESTIGATOR_SLOTS
 )
@@ -389,6 +384,12 @@ def _space_rental(t: ir.Table, _: PartitionFacts) -> ir.BooleanValue:
     return _implies(rental, t.covered_recipient_type == HOSPITAL)
 
 
+def _of_slots(*templates: str) -> tuple[str, ...]:
+    return tuple(template.format(n=n) for n in PRODUCT_SLOTS for template in templates)
+
+
+_NAMES = _of_slots(_PRODUCT_FIELDS[0], _LEGACY_DRUG_FIELDS[0], _LEGACY_DEVICE_FIELDS[0])
+_NDCS = _of_slots(_PRODUCT_FIELDS[4], _LEGACY_DRUG_FIELDS[1])
 _PAYMENTS = (Dataset.GENERAL, Dataset.RESEARCH)
 _GENERAL = (Dataset.GENERAL,)
 _RESEARCH = (Dataset.RESEARCH,)
@@ -465,18 +466,18 @@ RULES: tuple[Rule, ...] = (
     Rule("R15", "practitioner_in_era", _W, lambda t, f: (t.covered_recipient_type != PRACTITIONER) | (f.program_year >= 2021),
          "Non-physician practitioners are reported from PY2021.", datasets=_PAYMENTS, columns=("covered_recipient_type",)),
     Rule("R16", "product_slots_contiguous", _W, _products_contiguous,
-         "A filled slot after an empty one is a shifted row or a lost product.", datasets=_PAYMENTS),
+         "A filled slot after an empty one is a shifted row or a lost product.", datasets=_PAYMENTS, columns=_NAMES),
     Rule("R16", "investigator_slots_contiguous", _W, _investigators_contiguous,
-         "A filled slot after an empty one is a shifted row or a lost investigator.", datasets=_RESEARCH),
+         "A filled slot after an empty one is a shifted row or a lost investigator.", datasets=_RESEARCH, columns=_INVESTIGATOR_NAMES),
     Rule("R17", "related_product_coherent", _W, _related_product_coherent,
-         "Yes without a product, or No with one.", datasets=_PAYMENTS),
-    Rule("R18", "product_named", _W, lambda t, f: ~_any(is_placeholder(c).fill_null(False) for c in _product_names(t, f)),
-         "At least 100,000 product names of PY2015 say nothing, such as 'no product specified' (OIG).", datasets=_PAYMENTS),
-    Rule("R19", "ndc_valid", _W, lambda t, f: _all(is_ndc(c) for c in _ndcs(t, f)),
-         "About 9% of the NDCs of PY2015 are not FDA codes (OIG); zeros and free text occur.", datasets=_PAYMENTS),
+         "Yes without a product, or No with one.", datasets=_PAYMENTS, columns=("related_product_indicator", "legacy_product_indicator", *_NAMES)),
+    Rule("R18", "product_named", _W, lambda t, f: ~_any(is_placeholder(c).fill_null(False) for c in _present(t, f, _NAMES)),
+         "At least 100,000 product names of PY2015 say nothing, such as 'no product specified' (OIG).", datasets=_PAYMENTS, columns=_NAMES),
+    Rule("R19", "ndc_valid", _W, lambda t, f: _all(is_ndc(c) for c in _present(t, f, _NDCS)),
+         "About 9% of the NDCs of PY2015 are not FDA codes (OIG); zeros and free text occur.", datasets=_PAYMENTS, columns=_NDCS),
     Rule("R20", "code_matches_kind", _W, _code_vs_kind,
          "NDCs belong to drugs and biologicals, device identifiers to devices and supplies from PY2021.",
-         datasets=_PAYMENTS, needs=("related_product_indicator",)),
+         datasets=_PAYMENTS, needs=("related_product_indicator",), columns=_of_slots(_PRODUCT_FIELDS[2], *_PRODUCT_FIELDS[4:])),
     Rule("R21", "clinicaltrials_id_valid", _W, lambda t, _: t.clinicaltrials_gov_identifier.re_search("^NCT[0-9]{8}\\z"),
          "NCT and eight digits; ABC12345678 exists.", datasets=_RESEARCH, columns=("clinicaltrials_gov_identifier",)),
     Rule("R22", DEBRIS, _W, _no_debris,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,9 @@ def write_manifest(root: Path, manifest: Manifest) -> Path:
 def read_manifest(root: Path, run_id: str) -> Manifest:
     """Read a manifest back; ``FileNotFoundError`` when the run left none."""
     return Manifest(**json.loads(manifest_path(root, run_id).read_text(encoding="utf-8")))
+
+
+def read_manifests(root: Path) -> Iterator[Manifest]:
+    """Yield the manifest of every run, in no order."""
+    for path in root.glob("metadata/runs/run_id=*/manifest.json"):
+        yield Manifest(**json.loads(path.read_text(encoding="utf-8")))

@@ -38,6 +38,8 @@ def test_status_names_partitions_releases_and_checks(finished: OpenPay) -> None:
     assert row["partition"] == f"general|{YEAR}"
     assert row["staging"] + row["quarantine"] == 400
     assert row["checks"]["failed"] == 0
+    assert row["last_run"]["status"] == "succeeded"
+    assert row["last_run"]["run_id"] == row["run_id"]
 
 
 def test_backfill_lists_what_is_missing_and_does_nothing_twice(finished: OpenPay) -> None:
@@ -195,6 +197,12 @@ def test_a_release_nobody_published_fails_with_what_there_is(site: Path, tmp_pat
     (manifest,) = (tmp_path / "metadata" / "runs").glob("run_id=*/manifest.json")
     run_id = manifest.parent.name.removeprefix("run_id=")
     assert read_manifest(tmp_path, run_id).status == "failed"
+    [row] = json.loads(openpay("status", "--json").stdout)
+    assert (row["partition"], row["staging"], row["checks"]) == ("general|2014", None, {})
+    assert row["last_run"]["status"] == "failed"
+    shown = openpay("status").stdout
+    assert "failed general|2014" in shown
+    assert "Nothing published for general 2014" in shown
 
 
 def test_a_simulated_site_with_two_releases_is_served(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ MAX_NEW_NATURE_SHARE = 0.001
 MIN_NPI_FILL, GOOD_NPI_FILL = 0.95, 0.995
 FIRST_YEAR_WITH_NPI = 2021
 VOLUME_BAND = (-0.02, 0.05)
+FEW_COLUMNS = 3
 
 
 @dataclass(frozen=True)
@@ -415,7 +416,7 @@ class Findings:
                 rows=int(found[rule.name]["rows"]),
                 amount=found[rule.name]["amount"] or Decimal(0),
                 first_source_row=int(found[rule.name]["first_row"]),
-                sample=_described(rule, samples[found[rule.name]["first_row"]], self.split.source),
+                sample=described(rule, samples[found[rule.name]["first_row"]], self.split.source),
             )
             for rule in rules
         ]
@@ -434,15 +435,15 @@ class Findings:
         return checks.rules_outcome(name, self.broken[severity], rows, asked, file)
 
 
-def _described(rule: Rule, row: Mapping[str, Any], source: StagingInput) -> str:
+def described(rule: Rule, row: Mapping[str, Any], source: StagingInput) -> str:
     """Say file, record, column and value of an offending row, as they stand in the file."""
     originals = dict(row["source_values"] or {})
     source_of = source.layout.source_of
-    shown = [
-        f"{source_of[c]} = {originals.get(source_of[c], row.get(c))!r}"
-        for c in rule.columns
-        if c in source_of
-    ]
+    named = [(source_of[c], c) for c in rule.columns if c in source_of]
+    values = [(name, originals.get(name, row.get(c))) for name, c in named]
+    # Of a few columns it may be the empty one that is wrong; of many slots most are empty.
+    filled = [x for x in values if x[1] is not None or len(values) <= FEW_COLUMNS]
+    shown = [f"{name} = {value!r}" for name, value in filled]
     where = f"{source.source_file}, record {row['source_row']} (Record_ID {row['record_id']})"
     return f"{where}: {', '.join(shown) or rule.why}"
 
