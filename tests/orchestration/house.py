@@ -184,6 +184,8 @@ class House:
 
     def _rows(self, tables: LakeTables, table: str, key: str) -> list[dict[str, Any]]:
         files = tables.files(table, **vars(Partition.parse(key)))
+        if not files:
+            return []
         columns = ibis.Schema.from_pyarrow(tables.arrow_schema(table))
         cursor = self._duckdb.execute(f"{scan_sql(files, columns)} ORDER BY ALL")
         names = [column[0] for column in cursor.description]
