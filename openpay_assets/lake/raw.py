@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -310,17 +311,20 @@ def _copy(source: Path, target: Path) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(CHUNK))
+    # Two of them: one is hashed while the other is filled and written.
+    buffers = cycle([memoryview(bytearray(CHUNK)), memoryview(bytearray(CHUNK))])
     try:
         with (
             source.open("rb", buffering=0) as read,
             partial.open("wb", buffering=0) as write,
             ThreadPoolExecutor(1) as hasher,
         ):
-            while size := read.readinto(buffer):
+            hashed = hasher.submit(digest.update, b"")
+            while size := read.readinto(buffer := next(buffers)):
+                hashed.result()
                 hashed = hasher.submit(digest.update, buffer[:size])
                 write.write(buffer[:size])
-                hashed.result()
+            hashed.result()
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
