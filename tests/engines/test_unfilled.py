@@ -72,3 +72,10 @@ def test_what_only_other_datasets_report_is_left_out_of_payments() -> None:
     left_out = set(table.column_names) - kept
     assert {"study_name", "value_of_interest", "terms_of_interest"} <= left_out
     assert not {"nature_of_payment", "hospital_name", "npi", "investigator_count"} & left_out
+
+
+def test_a_column_that_one_of_several_parts_fills_is_written() -> None:
+    column = Column("value", ColumnType.TEXT, required=False, description="")
+    parts = ROWS.select(value=NOTHING), ROWS.select(value=ROWS.kind)
+    for together in (ibis.union(*parts), ibis.union(*reversed(parts)).select("value")):
+        assert written_columns(together, Table("curated.example", (column,))) == [column]
