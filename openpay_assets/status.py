@@ -5,12 +5,13 @@ Read from the tables, the raw zone and the run manifests; nothing is run and not
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openpay_assets.contracts.model import Dataset
 from openpay_assets.contracts.registry import staging_table
-from openpay_assets.lake.manifest import Manifest, read_manifest, read_manifests
+from openpay_assets.lake.manifest import Manifest, read_manifests
 from openpay_assets.lake.raw import RawZone
 from openpay_assets.lake.tables import LakeTables, Partition
 
@@ -34,7 +35,8 @@ def partitions(settings: Settings) -> list[dict[str, Any]]:
         "payments": tables.partitions("curated.payments"),
         "marts": tables.partitions("marts.company_years"),
     }
-    last_runs = _last_runs(root)
+    runs = {run.run_id: run for run in read_manifests(root)}
+    last_runs = _last_of_each(runs.values())
     rows = []
     for partition in sorted({*staged, *last_runs}):
         held = staged.get(partition)
@@ -47,7 +49,8 @@ def partitions(settings: Settings) -> list[dict[str, Any]]:
                     zone: found[partition].rows if partition in found else None
                     for zone, found in zones.items()
                 },
-                "checks": _counted(root, held.run_id) if held else {},
+                # A run of the UI that just ended is recorded by a sensor, within a minute.
+                "checks": _counted(runs.get(held.run_id)) if held else {},
                 "last_run": _ended(last_runs.get(partition)),
             }
         )
@@ -80,10 +83,10 @@ def releases(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
-def _last_runs(root: Path) -> dict[Partition, Manifest]:
-    runs = sorted(read_manifests(root), key=lambda manifest: manifest.started_at)
+def _last_of_each(runs: Iterable[Manifest]) -> dict[Partition, Manifest]:
+    in_order = sorted(runs, key=lambda run: run.started_at)
     # A run of the references has no partition, and its manifest the name of the job.
-    return {Partition.parse(x.partition): x for x in runs if "|" in x.partition}
+    return {Partition.parse(x.partition): x for x in in_order if "|" in x.partition}
 
 
 def _ended(run: Manifest | None) -> dict[str, Any]:
@@ -93,18 +96,13 @@ def _ended(run: Manifest | None) -> dict[str, Any]:
     return {name: getattr(run, name) for name in shown}
 
 
-def _counted(root: Path, run_id: str) -> dict[str, int]:
-    try:
-        checks = read_manifest(root, run_id).checks
-    except FileNotFoundError:
-        # A run of the UI that just ended is recorded by a sensor, within a minute.
-        checks = []
-    if not checks:
+def _counted(run: Manifest | None) -> dict[str, int]:
+    if run is None or not run.checks:
         return {}
-    failed = [c for c in checks if not c["passed"]]
+    failed = [c for c in run.checks if not c["passed"]]
     blocking = sum(1 for c in failed if c["blocking"])
     return {
-        "passed": len(checks) - len(failed),
+        "passed": len(run.checks) - len(failed),
         "warned": len(failed) - blocking,
         "failed": blocking,
     }

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from functools import reduce
-from operator import or_
 from typing import TYPE_CHECKING
 
 import ibis
@@ -41,7 +39,7 @@ def payment_products(staged: ir.Table, layout: Layout) -> ir.Table:
     if not slots:
         return union_all([], staged, NAME)
     (_, first), *others = slots
-    further = reduce(or_, (filled(staged, fields) for _number, fields in others))
+    further = filled(staged, [name for _number, fields in others for name in fields])
     parts = [
         _only_first(staged.filter(filled(staged, first) & ~further), slots),
         _several(staged.filter(further), slots),
